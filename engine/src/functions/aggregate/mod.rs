@@ -1,0 +1,88 @@
+//! Aggregate functions: running, column at a time.
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::buffer::BooleanBuffer;
+
+use super::{ArgType, FunctionInfo};
+use crate::error::{Error, Result, RowError};
+use crate::plan::expr::Value;
+use crate::types::SqlType;
+
+/// A resolved aggregate call.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResolvedAggregate {
+    /// The type each column argument must be cast to.
+    pub args: Vec<SqlType>,
+    /// How many of the call's last arguments are constants.
+    pub constants: usize,
+    pub returns: SqlType,
+    /// Whether it can take back a row, as a table source needs.
+    pub undo: bool,
+}
+
+/// One SQL aggregate over all groups of a task; slots are dense group numbers.
+pub trait Aggregator: Send {
+    /// Rows in row order; results per row (old ones too if asked), errors per row.
+    fn update(&mut self, groups: &[u32], args: &Args<'_>, emit: Emit<'_>) -> Result<Updated>;
+    /// Session windows: folds slot `from` into slot `into`.
+    fn merge(&mut self, into: u32, from: u32) -> Result<()>;
+    /// Current results of these slots.
+    fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef>;
+    /// What a snapshot or state change keeps, as `state_types` says.
+    fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>>;
+    fn load(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()>;
+    fn clear(&mut self, slots: &[u32]);
+    fn state_types(&self) -> Vec<SqlType>;
+}
+
+pub struct Args<'a> {
+    /// Arguments of the new rows, one array per column argument.
+    pub values: &'a [ArrayRef],
+    /// Set bit = the row is added.
+    pub add: &'a BooleanBuffer,
+    /// Arguments of the rows taken back before the add, and which rows have one.
+    pub undo: Option<(&'a [ArrayRef], &'a BooleanBuffer)>,
+}
+
+pub struct Emit<'a> {
+    pub rows: EmitRows<'a>,
+    pub old: bool,
+}
+
+pub enum EmitRows<'a> {
+    EveryRow,
+    These(&'a UInt32Array),
+    Nothing,
+}
+
+pub struct Updated {
+    /// Result after each emitted row.
+    pub new: Option<ArrayRef>,
+    /// Result before each emitted row, if asked for.
+    pub old: Option<ArrayRef>,
+    pub errors: Vec<RowError>,
+}
+
+pub fn exists(_name: &str) -> bool {
+    false
+}
+
+pub fn list() -> Vec<FunctionInfo> {
+    Vec::new()
+}
+
+/// Picks the overload. `args` are all arguments as written; constants come last and must be literals, which
+/// `plan::analyze` checks with the count returned.
+pub fn resolve(name: &str, _args: &[ArgType]) -> Result<ResolvedAggregate> {
+    Err(Error::statement(format!("Can't find any functions with the name '{name}'")))
+}
+
+/// `limits`: settings by name (`ksql.functions.collect_list.limit` …).
+pub fn create(
+    name: &str,
+    _args: &[SqlType],
+    _constants: &[Value],
+    _limits: &std::collections::BTreeMap<String, String>,
+) -> Result<Box<dyn Aggregator>> {
+    Err(Error::statement(format!("Can't find any functions with the name '{name}'")))
+}

@@ -1,0 +1,91 @@
+//! The function registry: the one list of what SQL can call, for continuous and bounded queries alike.
+//!
+//! A function is one place: name, category, description, overloads with their types and evaluation. `plan::analyze`
+//! resolves a call to the types its arguments must have; `plan::compile` fetches the evaluation for exactly those types.
+
+pub mod aggregate;
+pub mod scalar;
+pub mod table;
+
+use crate::error::Result;
+use crate::types::SqlType;
+
+/// What is known of an argument when a call is resolved.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ArgType {
+    Sql(SqlType),
+    /// An untyped NULL.
+    Null,
+    /// `(x, y) => …`; the body's type is known once its parameters are typed.
+    Lambda {
+        parameters: usize,
+        body: Option<SqlType>,
+    },
+    /// `DAYS`, `HOURS`, …
+    IntervalUnit,
+}
+
+/// A call whose overload is settled.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Resolved {
+    /// The type each argument must be cast to; lambda arguments have their body's type.
+    pub args: Vec<SqlType>,
+    pub returns: SqlType,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FunctionKind {
+    Scalar,
+    Aggregate,
+    Table,
+}
+
+/// For SHOW FUNCTIONS and DESCRIBE FUNCTION.
+#[derive(Debug, Clone)]
+pub struct FunctionInfo {
+    pub name: &'static str,
+    pub kind: FunctionKind,
+    pub category: &'static str,
+    pub description: &'static str,
+    pub signatures: Vec<SignatureInfo>,
+}
+
+#[derive(Debug, Clone)]
+pub struct SignatureInfo {
+    /// `(name, type as printed, is variadic)`.
+    pub arguments: Vec<(String, String, bool)>,
+    pub returns: String,
+    pub description: String,
+}
+
+/// The kind of a function by name (any case), or None.
+pub fn kind_of(name: &str) -> Option<FunctionKind> {
+    if scalar::exists(name) {
+        Some(FunctionKind::Scalar)
+    } else if aggregate::exists(name) {
+        Some(FunctionKind::Aggregate)
+    } else if table::exists(name) {
+        Some(FunctionKind::Table)
+    } else {
+        None
+    }
+}
+
+/// Every function, sorted by name.
+pub fn list() -> Vec<FunctionInfo> {
+    let mut all = scalar::list();
+    all.extend(aggregate::list());
+    all.extend(table::list());
+    all.sort_by_key(|f| f.name);
+    all
+}
+
+/// Picks the overload of a scalar function (ksqlDB's rules: exact first, then implicit widening, variadic last).
+pub fn resolve_scalar(name: &str, args: &[ArgType]) -> Result<Resolved> {
+    scalar::resolve(name, args)
+}
+
+/// The types of the parameters of the lambda at `index`, given the other arguments' types.
+pub fn lambda_parameters(name: &str, args: &[ArgType], index: usize) -> Result<Vec<SqlType>> {
+    scalar::lambda_parameters(name, args, index)
+}

@@ -1,0 +1,1 @@
+//! Pure functions over columns: loops over slices with plain arguments, no `self`, no decisions.

@@ -1,0 +1,1 @@
+//! Waiting, threads, retries: the life of tasks and queries.

@@ -1,0 +1,3 @@
+//! SQL text → statements. Knows nothing of Arrow, catalogs or plans.
+
+pub mod ast;

@@ -1,0 +1,1 @@
+//! Snapshots of stores as Arrow IPC files.
