@@ -60,14 +60,20 @@ impl Format for Kafka {
                 continue;
             }
             let bytes = records.value(row);
-            let read = match self.0 {
-                SqlType::Integer => bytes.try_into().ok().map(|b| column.push_int(i32::from_be_bytes(b))),
-                SqlType::Bigint => bytes.try_into().ok().map(|b| column.push_long(i64::from_be_bytes(b))),
-                SqlType::Double => bytes.try_into().ok().map(|b| column.push_double(f64::from_be_bytes(b))),
-                SqlType::String => Some(column.push_text(String::from_utf8_lossy(bytes).as_bytes())),
-                _ => Some(column.push_text(bytes)),
+            let fits = match self.0 {
+                SqlType::Integer => push(bytes, |b| column.push_int(i32::from_be_bytes(b))),
+                SqlType::Bigint => push(bytes, |b| column.push_long(i64::from_be_bytes(b))),
+                SqlType::Double => push(bytes, |b| column.push_double(f64::from_be_bytes(b))),
+                SqlType::String => {
+                    column.push_text(String::from_utf8_lossy(bytes).as_bytes());
+                    true
+                }
+                _ => {
+                    column.push_text(bytes);
+                    true
+                }
             };
-            if read.is_none() {
+            if !fits {
                 column.push_null();
                 errors.push(RowError::new(row, format!("{} bytes are no {} of the KAFKA format", bytes.len(), self.0)));
             }
@@ -120,6 +126,11 @@ impl Format for Kafka {
         };
         Ok(Encoded { bytes, errors: Vec::new() })
     }
+}
+
+/// Pushes a value of exactly `N` bytes; false if there are more or fewer.
+fn push<const N: usize>(bytes: &[u8], push: impl FnOnce([u8; N])) -> bool {
+    bytes.try_into().map(push).is_ok()
 }
 
 #[cfg(test)]

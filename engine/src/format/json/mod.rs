@@ -177,7 +177,7 @@ impl Format for Json {
 
     fn canonicalise(&self, columns: Vec<ArrayRef>, null: Option<&BooleanBuffer>) -> Result<Canonical> {
         let (columns, null) = absorb_nulls(columns, null, !self.wrapped)?;
-        if !columns.iter().any(|c| repeats_map_key(c)) {
+        if !columns.iter().any(repeats_map_key) {
             return Ok(Canonical { columns, null, errors: Vec::new() });
         }
         let bytes = self.encode(&columns, null.as_ref())?.bytes;

@@ -219,7 +219,7 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
             0xc => out.extend_from_slice(b"\\f"),
             control => {
                 let hex = b"0123456789ABCDEF";
-                out.extend_from_slice(&[b'\\', b'u', b'0', b'0']);
+                out.extend_from_slice(b"\\u00");
                 out.extend_from_slice(&[hex[usize::from(control >> 4)], hex[usize::from(control & 15)]]);
             }
         }
