@@ -9,7 +9,7 @@
 //! | `select` | push, pull and batch queries, PRINT |
 //! | `show` | SHOW, DESCRIBE, EXPLAIN |
 //! 
-mod copy;
+pub mod copy;
 mod ddl;
 pub(crate) mod insert;
 pub(crate) mod select;
