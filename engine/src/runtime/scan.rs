@@ -218,10 +218,10 @@ impl Scanner {
         let mut window = None;
         let mut key_bytes = records.keys.clone();
         if let Some(info) = self.codec.typed.windowed {
-            let split = windowed::split(&records.keys, info)?;
+            let split = windowed::split(&records.keys, &info);
             errors.extend(split.errors.into_iter().map(|e| (e, true)));
             key_bytes = split.keys;
-            window = Some(split.window);
+            window = Some(split.windows);
         }
         let (keys, null_key) = if self.codec.typed.schema.key.is_empty() {
             (Vec::new(), None)

@@ -84,7 +84,7 @@ impl TypedCodec {
         }
         let encoded = self.key.encode(&rows.columns.columns()[..keys], rows.null_key.as_ref())?;
         match (&rows.window, self.typed.windowed) {
-            (Some(window), Some(info)) => windowed::join(&encoded.bytes, window, info.kind),
+            (Some(window), Some(info)) => Ok(windowed::join(&encoded.bytes, window, info.kind)),
             _ => Ok(encoded.bytes),
         }
     }

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
 
 use super::{Outcome, Session};
@@ -190,7 +190,9 @@ impl Session {
                             if (seen - 1) % every != 0 {
                                 continue;
                             }
-                            for line in printer.lines(&records, row, *partition) {
+                            let key = (!records.keys.is_null(row)).then(|| records.keys.value(row));
+                            let value = (!records.values.is_null(row)).then(|| records.values.value(row));
+                            for line in printer.lines(records.time.value(row), key, value, *partition) {
                                 out.push(Ok(ResultEvent::Line(line)));
                             }
                             printed += 1;
