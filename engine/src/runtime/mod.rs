@@ -261,7 +261,7 @@ impl Runtime {
         let settings = OperatorSettings { values: definition.settings.clone() };
         let mut runs = self.stage_runs(stages, &members, &settings)?;
         for run in &mut runs {
-            run.pipeline.track_changes(track_state);
+            run.pipeline.set_track_changes(track_state);
         }
         let mut inputs = Vec::new();
         for (slot, index) in members.iter().enumerate() {
@@ -425,7 +425,7 @@ impl Runtime {
         let members: Vec<usize> = (0..stages.len()).collect();
         let mut runs = self.stage_runs(&stages, &members, &OperatorSettings { values: settings.clone() })?;
         for run in &mut runs {
-            run.pipeline.track_changes(false);
+            run.pipeline.set_track_changes(false);
         }
         let mut inputs = Vec::new();
         for (slot, stage) in stages.iter().enumerate() {

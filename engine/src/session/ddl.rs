@@ -7,7 +7,7 @@ use crate::catalog::{Catalog, PersistentQuery, Source, SourceKind};
 use crate::config::Settings;
 use crate::entity::{CommandStatus, EntityBody};
 use crate::error::{Error, Result};
-use crate::plan::analyze::resolve_type;
+use crate::plan::analyze::type_names::resolve_type;
 use crate::plan::steps::{PLAN_FORMAT, Plan, Scan, ScanColumn, Step, StepKind, TimestampColumn};
 use crate::plan::{Planner, QueryPlan, SourcePlan, TopicPlan};
 use crate::runtime::rejects::{rejected_name, rejected_schema, system_source};
