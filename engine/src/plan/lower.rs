@@ -295,15 +295,21 @@ impl Stage {
     }
 }
 
+/// Where an operator's rows come from.
+enum Below {
+    Operator(usize),
+    Input(InputId),
+}
+
 /// Adds the operators of a subtree; returns its topmost one, or the input it is.
 fn wire(
     node: &Node,
     settings: &OperatorSettings,
     operators: &mut Vec<Wired>,
     entries: &mut [Option<(usize, InputId)>],
-) -> Result<Result<usize, InputId>> {
+) -> Result<Below> {
     let (step, spec, inputs) = match node {
-        Node::Input(input) => return Ok(Err(*input)),
+        Node::Input(input) => return Ok(Below::Input(*input)),
         Node::Operator { step, spec, inputs } => (*step, spec, inputs),
     };
     let mut below = Vec::with_capacity(inputs.len());
@@ -313,8 +319,8 @@ fn wire(
     let at = operators.len();
     for (port, source) in below.iter().enumerate() {
         match source {
-            Ok(operator) => operators[*operator].to = Some((at, port)),
-            Err(input) => entries[*input] = Some((at, port)),
+            Below::Operator(operator) => operators[*operator].to = Some((at, port)),
+            Below::Input(input) => entries[*input] = Some((at, port)),
         }
     }
     operators.push(Wired {
@@ -322,21 +328,25 @@ fn wire(
         operator: spec.build(settings)?,
         stateful: spec.is_stateful(),
         to: None,
-        from: below.first().and_then(|source| source.ok()),
+        from: match below.first() {
+            Some(Below::Operator(operator)) => Some(*operator),
+            _ => None,
+        },
     });
-    Ok(Ok(at))
+    Ok(Below::Operator(at))
 }
 
 impl Spec {
     fn is_stateful(&self) -> bool {
         match self {
             Spec::SourceTable { old, kept, .. } => *old || *kept,
-            Spec::Aggregate { .. } | Spec::StreamTable { .. } | Spec::Limit(_) => true,
+            Spec::Aggregate { .. } | Spec::StreamTable { .. } => true,
             Spec::Filter { .. }
             | Spec::Project { .. }
             | Spec::FlatMap { .. }
             | Spec::Rekey { .. }
-            | Spec::Group { .. } => false,
+            | Spec::Group { .. }
+            | Spec::Limit(_) => false,
         }
     }
 
