@@ -15,12 +15,12 @@
 //! with its key; everything else selected is a value column. `Planned::columns` names the selected ones in SELECT order;
 //! every one of them is a column of the last step.
 
-use super::expr::{Analyzer, Clause};
+use super::expr::{Analyzer, Clause, text};
 use super::keys::{KeyColumn, KeyOrigin};
 use super::names::{self, Names};
 use super::projection::Item;
 use super::scope::StepScope;
-use super::text;
+
 use super::walk::{collect_columns, find_aggregates, find_table_functions, same, visit};
 use crate::catalog::{Catalog, Source};
 use crate::config::Settings;
@@ -143,8 +143,8 @@ impl<'a> QueryPlanner<'a> {
 
     /// Every column named must exist somewhere.
     fn check_references(&self, items: &[super::projection::Written], clauses: &Clauses) -> Result<()> {
-        for (join, on) in self.query.joins.iter().zip(&clauses.joins) {
-            super::joins::check_condition(&self.names, join, on)?;
+        for (index, on) in clauses.joins.iter().enumerate() {
+            super::joins::Condition::of(&self.names, index + 1, on)?;
         }
         for filter in &clauses.filter {
             self.names.check(filter, "WHERE", &[])?;
@@ -158,8 +158,7 @@ impl<'a> QueryPlanner<'a> {
         for having in &clauses.having {
             self.names.check(having, "HAVING", &[])?;
         }
-        // Whether a join makes up a key column of that name is known once it is planned.
-        let synthetic: Vec<String> = if self.names.is_join() { super::joins::possible_synthetic_keys(items) } else { vec![] };
+        let synthetic: Vec<String> = self.synthetic_key(clauses)?.into_iter().collect();
         for item in items {
             if let Some(expr) = item.expr() {
                 self.names.check(expr, "SELECT", &synthetic)?;
@@ -324,6 +323,7 @@ impl<'a> QueryPlanner<'a> {
                 origin: KeyOrigin::Source,
                 written: vec![super::tree::column(&column.name, Default::default())],
                 printed: vec![column.name.clone()],
+                exact: vec![super::tree::column(&column.name, Default::default())],
             })
             .collect();
         Ok(Input { step, key, synthetic: None })
@@ -437,6 +437,7 @@ impl<'a> QueryPlanner<'a> {
                     origin: KeyOrigin::PartitionBy,
                     written: vec![written.clone()],
                     printed: vec![text(said)],
+                    exact: vec![written.clone()],
                 });
             }
         }
