@@ -143,7 +143,7 @@ impl QueryPlanner<'_> {
             }
             check_functions_exist(expr)?;
         }
-        for having in having {
+        if let Some(having) = having {
             self.refuse_window_bound(having)?;
         }
         if !selects.clone().chain(having).any(|e| !find_aggregates(e).is_empty()) {
@@ -153,8 +153,7 @@ impl QueryPlanner<'_> {
             .with_hint("to drop duplicates add COUNT(*) to the SELECT list"));
         }
         let windowed = self.query.window.is_some();
-        let stray: Vec<String> =
-            selects.filter(|e| !stray_columns(e, groups, windowed).is_empty()).map(text).collect();
+        let stray: Vec<String> = selects.filter(|e| !stray_columns(e, groups, windowed).is_empty()).map(text).collect();
         if !stray.is_empty() {
             return Err(Error::statement(format!(
                 "Non-aggregate SELECT expression(s) not part of GROUP BY: {}\nEither add the column(s) to the GROUP BY \
@@ -324,7 +323,8 @@ fn mentions(expr: &ast::Expr, name: &str) -> bool {
 fn stray_columns(expr: &ast::Expr, groups: &[ast::Expr], bounds: bool) -> Vec<ast::Expr> {
     let mut stray: Vec<ast::Expr> = Vec::new();
     visit_outside(expr, groups, &mut |column, name| {
-        if !(bounds && is_window_bound(name)) && !stray.iter().any(|s| same(s, column)) {
+        let allowed = bounds && is_window_bound(name);
+        if !allowed && !stray.iter().any(|s| same(s, column)) {
             stray.push(column.clone());
         }
     });
@@ -359,11 +359,10 @@ fn check_functions_exist(expr: &ast::Expr) -> Result<()> {
     });
     match unknown {
         None => Ok(()),
-        Some((name, position)) => Err(Error::statement(format!(
-            "{}Can't find any functions with the name '{name}'",
-            place(position)
-        ))
-        .at(position)),
+        Some((name, position)) => {
+            Err(Error::statement(format!("{}Can't find any functions with the name '{name}'", place(position)))
+                .at(position))
+        }
     }
 }
 

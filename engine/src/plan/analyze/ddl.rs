@@ -57,7 +57,7 @@ impl Planner<'_> {
         formats::available(key_format.name)?;
         formats::available(value_format.name)?;
         let (partitions, create_topic) = self.topic(&topic, &properties, create)?;
-        Ok(SourcePlan {
+        SourcePlan {
             source: Source {
                 name: name.clone(),
                 kind: if is_table { SourceKind::Table } else { SourceKind::Stream },
@@ -78,7 +78,7 @@ impl Planner<'_> {
             },
             create_topic,
         }
-        .replacing(self, create.or_replace)?)
+        .replacing(self, create.or_replace)
     }
 
     /// The source with the columns added.
@@ -86,9 +86,10 @@ impl Planner<'_> {
         let Statement::AlterSource { kind, name, columns } = statement else {
             return Err(Error::internal("alter_source takes ALTER statements"));
         };
-        let source = self.catalog.source(&name.name).ok_or_else(|| {
-            Error::not_found(format!("Source {} does not exist", name.name)).at(name.position)
-        })?;
+        let source = self
+            .catalog
+            .source(&name.name)
+            .ok_or_else(|| Error::not_found(format!("Source {} does not exist", name.name)).at(name.position))?;
         let word = if source.is_table() { "table" } else { "stream" };
         if source.is_table() != (*kind == ast::SourceKind::Table) {
             return Err(Error::statement(format!(
@@ -220,9 +221,7 @@ impl Planner<'_> {
                 }
                 Some(ColumnConstraint::Header(key)) => {
                     if ty != header_type(Some(key)) {
-                        return refuse(format!(
-                            "Invalid type for HEADER('{key}') column: expected BYTES, got {ty}"
-                        ));
+                        return refuse(format!("Invalid type for HEADER('{key}') column: expected BYTES, got {ty}"));
                     }
                     if headers.iter().any(|(_, k)| k.is_none()) {
                         return refuse("Schema already contains a HEADERS column.".to_string());
@@ -249,10 +248,8 @@ impl Planner<'_> {
         value: &FormatSpec,
     ) -> Result<()> {
         if is_table && schema.key.is_empty() && !formats::infers(key.name) {
-            return Err(Error::statement(
-                "Tables require a PRIMARY KEY. Please define the PRIMARY KEY.",
-            )
-            .at(create.name.position));
+            return Err(Error::statement("Tables require a PRIMARY KEY. Please define the PRIMARY KEY.")
+                .at(create.name.position));
         }
         let infers_key = schema.key.is_empty() && formats::infers(key.name);
         let infers_value = schema.value.is_empty() && formats::infers(value.name);
@@ -292,8 +289,7 @@ impl Planner<'_> {
             None => {
                 let default = if self.settings.strict() { 1 } else { PARTITIONS_DEFAULT };
                 let partitions = properties.partitions.unwrap_or(default);
-                let plan =
-                    TopicPlan { name: topic.to_string(), partitions, retention_ms: properties.retention_ms };
+                let plan = TopicPlan { name: topic.to_string(), partitions, retention_ms: properties.retention_ms };
                 Ok((partitions, Some(plan)))
             }
         }

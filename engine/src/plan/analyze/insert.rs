@@ -28,7 +28,10 @@ impl Planner<'_> {
             if let Some(column) = collect_columns(value).first() {
                 return Err(match column.source {
                     Some(source) => unknown_qualifier(source),
-                    None => Error::statement(format!("Failed to prepare statement: Column reference is not allowed in VALUES: {}", column.name)),
+                    None => Error::statement(format!(
+                        "Failed to prepare statement: Column reference is not allowed in VALUES: {}",
+                        column.name
+                    )),
                 }
                 .at(column.position));
             }
@@ -74,9 +77,17 @@ impl Planner<'_> {
     fn insert_row(&self, source: &Source, slots: &[Slot], row: &[ast::Expr], all: bool) -> Result<InsertRow> {
         if row.len() != slots.len() {
             return Err(Error::statement(if all {
-                format!("Expected a value for each column. Expected Columns: [{}]. Got {} values", names(source), row.len())
+                format!(
+                    "Expected a value for each column. Expected Columns: [{}]. Got {} values",
+                    names(source),
+                    row.len()
+                )
             } else {
-                format!("Expected number columns to match number of values. Columns: {}, values: {}", slots.len(), row.len())
+                format!(
+                    "Expected number columns to match number of values. Columns: {}, values: {}",
+                    slots.len(),
+                    row.len()
+                )
             }));
         }
         let scope = NoColumns { catalog: self.catalog };
@@ -103,8 +114,7 @@ impl Planner<'_> {
                 missing.join(", ")
             )));
         }
-        let is_null =
-            |e: &Expr| matches!(e.kind, crate::plan::expr::ExprKind::Literal(crate::plan::expr::Value::Null));
+        let is_null = |e: &Expr| matches!(e.kind, crate::plan::expr::ExprKind::Literal(crate::plan::expr::Value::Null));
         // A key of which nothing is given, or only NULL, is no key.
         let null_key = keys > 0 && (0..keys).all(|i| is_null(&values[i]));
         if source.is_table() && null_key {

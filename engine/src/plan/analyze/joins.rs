@@ -85,11 +85,8 @@ impl Condition {
             )));
         }
         let printed = format!("{} = {}", text(left), text(right));
-        let (left, right, left_source) = if right_source == index {
-            (left, right, left_source)
-        } else {
-            (right, left, right_source)
-        };
+        let (left, right, left_source) =
+            if right_source == index { (left, right, left_source) } else { (right, left, right_source) };
         Ok(Condition { left: (**left).clone(), right: (**right).clone(), left_source, printed })
     }
 }

@@ -178,12 +178,7 @@ impl QueryPlanner<'_> {
     }
 
     /// The last step of the query, and its result's columns in SELECT order.
-    pub fn project(
-        &self,
-        input: Input,
-        items: &[Item],
-        computed: &[(ast::Expr, Expr)],
-    ) -> Result<(Step, Vec<Column>)> {
+    pub fn project(&self, input: Input, items: &[Item], computed: &[(ast::Expr, Expr)]) -> Result<(Step, Vec<Column>)> {
         let Input { step, key, .. } = input;
         if let super::query::Purpose::Sink { .. } = self.purpose
             && let Some(item) = items.iter().find(|i| is_system_column(&i.name))
@@ -207,11 +202,8 @@ impl QueryPlanner<'_> {
             .map(|(_, column)| format!("`{}` {}", column.name, column.ty))
             .collect();
         if !repeated.is_empty() {
-            return Err(Error::statement(format!(
-                "Duplicate value columns found in schema: {}",
-                repeated.join(", ")
-            ))
-            .with_hint("give one of them another name with AS"));
+            return Err(Error::statement(format!("Duplicate value columns found in schema: {}", repeated.join(", ")))
+                .with_hint("give one of them another name with AS"));
         }
         let selected = match self.purpose {
             super::query::Purpose::Sink { name, .. } => {
@@ -261,8 +253,7 @@ fn first_selected(key: &[keys::KeyColumn], items: &[Item]) -> Vec<Option<usize>>
 }
 
 pub(super) fn projected(step: Step, key: Vec<NamedExpr>, value: Vec<NamedExpr>) -> Step {
-    let columns =
-        |list: &[NamedExpr]| list.iter().map(|n| Column::new(&n.name, n.expr.ty.clone())).collect::<Vec<_>>();
+    let columns = |list: &[NamedExpr]| list.iter().map(|n| Column::new(&n.name, n.expr.ty.clone())).collect::<Vec<_>>();
     let schema = Schema::new(columns(&key), columns(&value));
     let (table, windowed) = (step.table, step.windowed);
     Step { kind: StepKind::Project { input: Box::new(step), key, value }, schema, table, windowed }

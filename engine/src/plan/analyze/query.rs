@@ -52,7 +52,6 @@ pub(super) struct Planned {
 pub(super) struct QueryPlanner<'a> {
     pub catalog: &'a Catalog,
     pub settings: &'a Settings,
-    pub topic_partitions: &'a dyn Fn(&str) -> Option<u32>,
     pub query: &'a ast::Query,
     pub names: Names<'a>,
     pub purpose: Purpose<'a>,
@@ -79,14 +78,7 @@ impl<'a> QueryPlanner<'a> {
     pub fn new(planner: &'a Planner<'_>, query: &'a ast::Query, purpose: Purpose<'a>) -> Result<Self> {
         let names = Names::of(planner.catalog, query)?;
         names.check_qualifiers(query)?;
-        Ok(Self {
-            catalog: planner.catalog,
-            settings: planner.settings,
-            topic_partitions: planner.topic_partitions,
-            query,
-            names,
-            purpose,
-        })
+        Ok(Self { catalog: planner.catalog, settings: planner.settings, query, names, purpose })
     }
 
     pub fn is_persistent(&self) -> bool {
@@ -146,7 +138,7 @@ impl<'a> QueryPlanner<'a> {
         for (index, on) in clauses.joins.iter().enumerate() {
             super::joins::Condition::of(&self.names, index + 1, on)?;
         }
-        for filter in &clauses.filter {
+        if let Some(filter) = &clauses.filter {
             self.names.check(filter, "WHERE", &[])?;
         }
         for expr in &clauses.group_by {
@@ -155,7 +147,7 @@ impl<'a> QueryPlanner<'a> {
         for expr in &clauses.partition_by {
             self.names.check(expr, "PARTITION BY", &[])?;
         }
-        for having in &clauses.having {
+        if let Some(having) = &clauses.having {
             self.names.check(having, "HAVING", &[])?;
         }
         let synthetic: Vec<String> = self.synthetic_key(clauses)?.into_iter().collect();
@@ -191,8 +183,7 @@ impl<'a> QueryPlanner<'a> {
         if !clauses.group_by.is_empty() && !clauses.partition_by.is_empty() {
             return refuse("Only one of PARTITION BY and GROUP BY may be used in one query.");
         }
-        let aggregates: Vec<&ast::Expr> =
-            items.iter().filter_map(|i| i.expr()).flat_map(find_aggregates).collect();
+        let aggregates: Vec<&ast::Expr> = items.iter().filter_map(|i| i.expr()).flat_map(find_aggregates).collect();
         if clauses.group_by.is_empty() {
             if let Some(ast::Expr::Call { position, .. }) = aggregates.first() {
                 return Err(self.aggregate_without_group(&aggregates).at(*position));
@@ -214,7 +205,8 @@ impl<'a> QueryPlanner<'a> {
                 return refuse("EMIT FINAL is only supported for windowed aggregations.");
             }
         }
-        if self.is_persistent() && self.names.relations.iter().any(|r| r.source.is_table() && r.source.windowed.is_some())
+        if self.is_persistent()
+            && self.names.relations.iter().any(|r| r.source.is_table() && r.source.windowed.is_some())
         {
             return refuse("KSQL does not support persistent queries on windowed tables.");
         }
@@ -262,10 +254,8 @@ impl<'a> QueryPlanner<'a> {
             .chain(clauses.joins.iter().map(|e| (e, "JOIN ON")));
         for (expr, clause) in elsewhere {
             if let Some(ast::Expr::Call { name, position, .. }) = find_table_functions(expr).first() {
-                return Err(Error::statement(format!(
-                    "Table functions can't be used in {clause} clauses: {name}"
-                ))
-                .at(*position));
+                return Err(Error::statement(format!("Table functions can't be used in {clause} clauses: {name}"))
+                    .at(*position));
             }
         }
         let mut any = false;
@@ -275,10 +265,9 @@ impl<'a> QueryPlanner<'a> {
                 let ast::Expr::Call { name, args, position, .. } = call else { continue };
                 let inner = args.iter().flat_map(find_table_functions).next();
                 if let Some(ast::Expr::Call { name: inner, .. }) = inner {
-                    return Err(Error::statement(format!(
-                        "Table functions can't be nested: {name}({inner}())"
-                    ))
-                    .at(*position));
+                    return Err(
+                        Error::statement(format!("Table functions can't be nested: {name}({inner}())")).at(*position)
+                    );
                 }
             }
             let mut in_case = None;
@@ -289,8 +278,9 @@ impl<'a> QueryPlanner<'a> {
                 true
             });
             if let Some(ast::Expr::Call { name, position, .. }) = in_case {
-                return Err(Error::statement(format!("Table functions can't be used in CASE statements: {name}"))
-                    .at(*position));
+                return Err(
+                    Error::statement(format!("Table functions can't be used in CASE statements: {name}")).at(*position)
+                );
             }
         }
         if !any {
@@ -496,8 +486,7 @@ impl<'a> QueryPlanner<'a> {
                 let ast::Expr::Call { name, args, position, .. } = call else { continue };
                 debug_assert_eq!(crate::functions::kind_of(name), Some(FunctionKind::Table));
                 let types = args.iter().map(|a| analyzer.arg_type(a)).collect::<Result<Vec<_>>>()?;
-                let resolved =
-                    crate::functions::table::resolve(name, &types).map_err(|e| e.at(*position))?;
+                let resolved = crate::functions::table::resolve(name, &types).map_err(|e| e.at(*position))?;
                 let args = args
                     .iter()
                     .zip(&resolved.args)
@@ -545,12 +534,7 @@ pub(super) fn filtered(step: Step, predicate: Expr) -> Step {
 pub(super) fn rekeyed(step: Step, key: Vec<NamedExpr>, format: FormatSpec) -> Step {
     let schema = Schema {
         key: key.iter().map(|k| Column::new(&k.name, k.expr.ty.clone())).collect(),
-        value: step
-            .schema
-            .columns()
-            .filter(|c| !key.iter().any(|k| k.name == c.name))
-            .cloned()
-            .collect(),
+        value: step.schema.columns().filter(|c| !key.iter().any(|k| k.name == c.name)).cloned().collect(),
     };
     Step { kind: StepKind::Rekey { input: Box::new(step), key, format }, schema, table: false, windowed: None }
 }
@@ -606,8 +590,7 @@ pub(super) fn scan(names: &Names<'_>, relation: &names::Relation<'_>, used: &[St
         timestamp: source.timestamp_column.as_ref().map(|column| TimestampColumn {
             column: column.clone(),
             format: source.timestamp_format.clone(),
-            throw_on_invalid: source.timestamp_throw_on_invalid
-                || settings.bool("ksql.timestamp.throw.on.invalid"),
+            throw_on_invalid: source.timestamp_throw_on_invalid || settings.bool("ksql.timestamp.throw.on.invalid"),
         }),
         windowed: source.windowed,
     };

@@ -42,10 +42,9 @@ pub(super) fn check_replaceable(
     }
     match existing {
         None => Ok(()),
-        Some(old) => refuse(format!(
-            "A {} with the same name already exists",
-            if old.is_table() { "table" } else { "stream" }
-        )),
+        Some(old) => {
+            refuse(format!("A {} with the same name already exists", if old.is_table() { "table" } else { "stream" }))
+        }
     }
 }
 
@@ -99,11 +98,8 @@ fn changed(old: &[Column], new: &[Column]) -> Vec<Column> {
 
 /// Whether a query may go on where the one that made `sink` stands, with its state.
 pub(super) fn check_query_upgrade(planner: &Planner<'_>, sink: &str, new: &Plan) -> Result<()> {
-    let existing = planner
-        .catalog
-        .source(sink)
-        .and_then(|s| s.created_by.as_ref())
-        .and_then(|id| planner.catalog.queries.get(id));
+    let existing =
+        planner.catalog.source(sink).and_then(|s| s.created_by.as_ref()).and_then(|id| planner.catalog.queries.get(id));
     let Some(existing) = existing else {
         return Ok(());
     };
@@ -112,9 +108,7 @@ pub(super) fn check_query_upgrade(planner: &Planner<'_>, sink: &str, new: &Plan)
             .with_hint("drop the old one and create it again"));
     }
     let differs = |step: &str, what: &str| {
-        Err(Error::statement(format!(
-            "Query is not upgradeable. Plan step of type {step} must have matching {what}."
-        )))
+        Err(Error::statement(format!("Query is not upgradeable. Plan step of type {step} must have matching {what}.")))
     };
     let was: Vec<&str> = existing.plan.root.scans().iter().map(|s| s.source.as_str()).collect();
     let is: Vec<&str> = new.root.scans().iter().map(|s| s.source.as_str()).collect();
@@ -133,7 +127,10 @@ pub(super) fn check_query_upgrade(planner: &Planner<'_>, sink: &str, new: &Plan)
                 return differs(step, "columns not part of aggregate");
             }
             let functions = |a: &Aggregate| {
-                a.aggregates.iter().map(|c| (c.function.clone(), c.args.clone(), c.constants.clone())).collect::<Vec<_>>()
+                a.aggregates
+                    .iter()
+                    .map(|c| (c.function.clone(), c.args.clone(), c.constants.clone()))
+                    .collect::<Vec<_>>()
             };
             if functions(old) != functions(new) {
                 return differs(step, "aggregation functions");
