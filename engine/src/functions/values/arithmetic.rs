@@ -84,10 +84,10 @@ impl DecimalOperation {
                     _ if right == i256::ZERO => return Err("Division undefined".to_string()),
                     _ => left.checked_rem(right),
                 };
-                self.to_scale(value.ok_or_else(overflow)?, common)
+                self.rescaled(value.ok_or_else(overflow)?, common)
             }
             ArithmeticOp::Multiply => {
-                self.to_scale(left.checked_mul(right).ok_or_else(overflow)?, self.left_scale + self.right_scale)
+                self.rescaled(left.checked_mul(right).ok_or_else(overflow)?, self.left_scale + self.right_scale)
             }
             ArithmeticOp::Divide if right == i256::ZERO => return Err("Division by zero".to_string()),
             ArithmeticOp::Divide => {
@@ -104,7 +104,7 @@ impl DecimalOperation {
         exact.filter(|v| fits(*v, self.precision)).ok_or_else(overflow)
     }
 
-    fn to_scale(&self, value: i256, scale: u8) -> Option<i256> {
+    fn rescaled(&self, value: i256, scale: u8) -> Option<i256> {
         super::decimal::rescale(value, scale, self.scale)
     }
 }
