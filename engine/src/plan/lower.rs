@@ -172,8 +172,7 @@ impl Lowering {
         format: &FormatSpec,
         inputs: &mut Vec<StageInput>,
     ) -> Result<Node> {
-        let spec =
-            Spec::Rekey { key: key.to_vec(), input: input.schema.clone(), output: step.schema.clone() };
+        let spec = Spec::Rekey { key: key.to_vec(), input: input.schema.clone(), output: step.schema.clone() };
         let same_key = key.len() == input.schema.key.len()
             && key.iter().zip(&input.schema.key).all(|(named, column)| is_column(&named.expr, &column.name));
         if same_key && step.schema == input.schema {
@@ -214,11 +213,7 @@ impl Lowering {
             next_input(inputs, stage)
         };
         let old = asked.old || aggregate.having.is_some();
-        let spec = Spec::Aggregate {
-            aggregate: Box::new(aggregate.clone()),
-            output: step.schema.clone(),
-            old,
-        };
+        let spec = Spec::Aggregate { aggregate: Box::new(aggregate.clone()), output: step.schema.clone(), old };
         let node = self.operator(spec, vec![grouped]);
         Ok(match &aggregate.having {
             Some(having) => {
@@ -284,10 +279,7 @@ fn not_built(what: &str) -> Error {
 
 impl Stage {
     /// Operators in the order they feed each other, and where each input enters.
-    pub(crate) fn wire(
-        &self,
-        settings: &OperatorSettings,
-    ) -> Result<(Vec<Wired>, Vec<Option<(usize, InputId)>>)> {
+    pub(crate) fn wire(&self, settings: &OperatorSettings) -> Result<(Vec<Wired>, Vec<Option<(usize, InputId)>>)> {
         let mut operators = Vec::new();
         let mut entries = vec![None; self.inputs.len()];
         wire(&self.root, settings, &mut operators, &mut entries)?;

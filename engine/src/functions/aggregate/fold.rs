@@ -52,12 +52,7 @@ impl<F: Fold> Folded<F> {
         Box::new(Self::new(fold, output))
     }
 
-    fn plain(
-        &mut self,
-        groups: &[u32],
-        values: &PrimitiveArray<F::Input>,
-        errors: &mut Errors,
-    ) -> Results<F::Output> {
+    fn plain(&mut self, groups: &[u32], values: &PrimitiveArray<F::Input>, errors: &mut Errors) -> Results<F::Output> {
         let mut results = Results::with_capacity(groups.len());
         let (fold, states) = (&self.fold, &mut self.states);
         match values.nulls().filter(|nulls| nulls.null_count() > 0) {

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal256Array, Float64Array, Int64Array, PrimitiveArray};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal256Array, Float64Array, Int64Array, PrimitiveArray,
+};
 use arrow::datatypes::{
     ArrowNativeType, ArrowNativeTypeOp, DataType, Decimal256Type, Float64Type, Int32Type, Int64Type, i256,
 };
