@@ -139,15 +139,14 @@ impl KeyStore {
             (KeyIndex::Integer(table), KeyRun::Integer(keys), Keys::Integer(stored)) => {
                 for &key in &keys[from..to] {
                     let hash = self.hasher.hash_one(key);
-                    let slot =
-                        match table.entry(hash, |entry| entry.0 == key, |entry| self.hasher.hash_one(entry.0)) {
-                            Entry::Occupied(entry) => entry.get().1,
-                            Entry::Vacant(entry) => {
-                                let slot = place(stored, &mut self.free, key);
-                                entry.insert((key, slot));
-                                slot
-                            }
-                        };
+                    let slot = match table.entry(hash, |entry| entry.0 == key, |entry| self.hasher.hash_one(entry.0)) {
+                        Entry::Occupied(entry) => entry.get().1,
+                        Entry::Vacant(entry) => {
+                            let slot = place(stored, &mut self.free, key);
+                            entry.insert((key, slot));
+                            slot
+                        }
+                    };
                     slots.push(slot);
                 }
             }
@@ -189,9 +188,7 @@ impl KeyStore {
             (KeyIndex::Bytes(table), run, Keys::Text(stored) | Keys::Rows(stored)) => {
                 let key = run.bytes(row);
                 let hash = self.hasher.hash_one(key);
-                table
-                    .find(hash, |entry| entry.0 == hash && *stored[entry.1 as usize] == *key)
-                    .map(|entry| entry.1)
+                table.find(hash, |entry| entry.0 == hash && *stored[entry.1 as usize] == *key).map(|entry| entry.1)
             }
             _ => unreachable!("index and run come from this store"),
         }

@@ -163,7 +163,11 @@ impl Group {
         let present = BooleanBuffer::collect_bool(undo.len(), |i| undo.is_valid(i));
         let null_value = some_bits(BooleanBuffer::collect_bool(add.len(), |i| add.is_null(i)));
         let old = OldRows {
-            columns: batch_of(SchemaRef::clone(&self.schema), keys.into_iter().chain(old_values).collect(), origin.len())?,
+            columns: batch_of(
+                SchemaRef::clone(&self.schema),
+                keys.into_iter().chain(old_values).collect(),
+                origin.len(),
+            )?,
             present,
         };
         let empty = batch_of(SchemaRef::new(ArrowSchema::new(Vec::<Field>::new())), Vec::new(), rows.len())?;

@@ -218,7 +218,12 @@ impl KeyedRows {
         let stored = state_keys(&self.keys.columns(slots)?[..self.key_types.len()])?;
         let wanted = state_keys(wanted)?;
         let wanted: hashbrown::HashSet<&[u8]> = wanted.iter().flatten().collect();
-        Ok(slots.iter().zip(stored.iter()).filter(|(_, key)| key.is_some_and(|k| wanted.contains(k))).map(|(&s, _)| s).collect())
+        Ok(slots
+            .iter()
+            .zip(stored.iter())
+            .filter(|(_, key)| key.is_some_and(|k| wanted.contains(k)))
+            .map(|(&s, _)| s)
+            .collect())
     }
 
     pub fn size(&self) -> (u64, u64) {

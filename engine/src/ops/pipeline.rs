@@ -49,13 +49,7 @@ impl Pipeline {
     }
 
     /// Sends a whole run through the operators, appending what leaves the stage, in order.
-    pub fn push(
-        &mut self,
-        input: InputId,
-        rows: &Rows,
-        ctx: &mut OpContext<'_>,
-        out: &mut Vec<Rows>,
-    ) -> Result<()> {
+    pub fn push(&mut self, input: InputId, rows: &Rows, ctx: &mut OpContext<'_>, out: &mut Vec<Rows>) -> Result<()> {
         let entry = self.entries.get(input).copied();
         let entry = entry.ok_or_else(|| Error::internal(format!("the stage has no input {input}")))?;
         self.send(entry, rows, ctx, out)

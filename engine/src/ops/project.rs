@@ -35,8 +35,7 @@ impl Project {
 
     fn old_rows(&self, rows: &Rows) -> Result<Option<OldRows>> {
         let Some(old) = rows.old().filter(|_| self.old) else { return Ok(None) };
-        let columns =
-            self.exprs.iter().map(|e| e.evaluate_again(&old.columns)).collect::<Result<Vec<ArrayRef>>>()?;
+        let columns = self.exprs.iter().map(|e| e.evaluate_again(&old.columns)).collect::<Result<Vec<ArrayRef>>>()?;
         let columns = batch_of(SchemaRef::clone(&self.schema), columns, rows.len())?;
         Ok(Some(OldRows { columns, present: old.present.clone() }))
     }

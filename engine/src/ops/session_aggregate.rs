@@ -272,9 +272,7 @@ impl SessionAggregate {
             false => None,
         };
         let headers = match &rows.headers {
-            Some(headers) => {
-                Some(arrow::array::AsArray::as_list::<i32>(&take(headers, &origin, None)?).clone())
-            }
+            Some(headers) => Some(arrow::array::AsArray::as_list::<i32>(&take(headers, &origin, None)?).clone()),
             None => None,
         };
         let count = picks.len();
@@ -357,8 +355,7 @@ impl Operator for SessionAggregate {
         if self.groups.tracks() {
             let gone = std::mem::take(&mut emitted.gone);
             let origin: UInt32Array = gone.iter().map(|g| g.0).collect::<Vec<_>>().into();
-            let columns =
-                key_columns.iter().map(|c| Ok(take(c, &origin, None)?)).collect::<Result<Vec<ArrayRef>>>()?;
+            let columns = key_columns.iter().map(|c| Ok(take(c, &origin, None)?)).collect::<Result<Vec<ArrayRef>>>()?;
             self.groups.note_gone(columns, gone.iter().map(|g| g.1).collect(), gone.iter().map(|g| g.2).collect());
         }
         ctx.counters.rows_in += taken as u64;
@@ -381,7 +378,8 @@ impl Operator for SessionAggregate {
                 .take_while(|&(end, ..)| self.is_closed(end, to))
                 .collect();
             closed.sort_by(|a, b| {
-                let keys = || self.sessions.store.compare(self.sessions.key[a.2 as usize], self.sessions.key[b.2 as usize]);
+                let keys =
+                    || self.sessions.store.compare(self.sessions.key[a.2 as usize], self.sessions.key[b.2 as usize]);
                 (a.0, a.1).cmp(&(b.0, b.1)).then_with(keys)
             });
             self.closing.extend(closed.into_iter().map(|session| session.2));
@@ -507,8 +505,7 @@ impl Owner for Sessions {
         let keys = self.intern(keys)?;
         let mut slots = Vec::new();
         for (row, &key) in keys.iter().enumerate() {
-            let found =
-                self.of_key[key as usize].iter().copied().find(|s| (s.0, s.1) == (ends[row], starts[row]));
+            let found = self.of_key[key as usize].iter().copied().find(|s| (s.0, s.1) == (ends[row], starts[row]));
             if let Some(session) = found {
                 slots.push(session.2);
                 self.unlink(key, session);
@@ -523,8 +520,7 @@ impl Owner for Sessions {
         let keys = self.intern(keys)?;
         let mut slots = Vec::with_capacity(keys.len());
         for (row, &key) in keys.iter().enumerate() {
-            let found =
-                self.of_key[key as usize].iter().copied().find(|s| (s.0, s.1) == (ends[row], starts[row]));
+            let found = self.of_key[key as usize].iter().copied().find(|s| (s.0, s.1) == (ends[row], starts[row]));
             slots.push(match found {
                 Some(session) => session.2,
                 None => {

@@ -53,9 +53,8 @@ impl StreamTableJoin {
         };
         let (keyed, _) = with_keys(valued, self.keys)?;
         let run = self.table.encode(keyed.columns.columns(), keyed.window.as_ref())?;
-        let found: Vec<Source> = (0..keyed.len())
-            .map(|row| self.table.find(&run, row).map_or(Source::Nothing, Source::Slot))
-            .collect();
+        let found: Vec<Source> =
+            (0..keyed.len()).map(|row| self.table.find(&run, row).map_or(Source::Nothing, Source::Slot)).collect();
         let kept: Vec<u32> = (0..keyed.len() as u32)
             .filter(|&row| self.keep_unmatched || found[row as usize] != Source::Nothing)
             .collect();

@@ -330,7 +330,9 @@ impl Operator for WindowAggregate {
         let slots = match lookup_keys(lookup, self.groups.key_types())? {
             Some(columns) => {
                 let run = self.keys.store.encode(&columns)?;
-                let find = |row| self.keys.windows.values().filter_map(|index| self.keys.store.find(index, &run, row)).collect();
+                let find = |row| {
+                    self.keys.windows.values().filter_map(|index| self.keys.store.find(index, &run, row)).collect()
+                };
                 (0..run.len()).flat_map::<Vec<u32>, _>(find).collect()
             }
             None => self.keys.slots(),

@@ -172,8 +172,7 @@ impl Lowering {
         format: &FormatSpec,
         inputs: &mut Vec<StageInput>,
     ) -> Result<Node> {
-        let spec =
-            Spec::Rekey { key: key.to_vec(), input: input.schema.clone(), output: step.schema.clone() };
+        let spec = Spec::Rekey { key: key.to_vec(), input: input.schema.clone(), output: step.schema.clone() };
         let same_key = key.len() == input.schema.key.len()
             && key.iter().zip(&input.schema.key).all(|(named, column)| is_column(&named.expr, &column.name));
         if same_key && step.schema == input.schema {
@@ -214,11 +213,7 @@ impl Lowering {
             next_input(inputs, stage)
         };
         let old = asked.old || aggregate.having.is_some();
-        let spec = Spec::Aggregate {
-            aggregate: Box::new(aggregate.clone()),
-            output: step.schema.clone(),
-            old,
-        };
+        let spec = Spec::Aggregate { aggregate: Box::new(aggregate.clone()), output: step.schema.clone(), old };
         let node = self.operator(spec, vec![grouped]);
         Ok(match &aggregate.having {
             Some(having) => {
@@ -284,15 +279,18 @@ fn not_built(what: &str) -> Error {
 
 impl Stage {
     /// Operators in the order they feed each other, and where each input enters.
-    pub(crate) fn wire(
-        &self,
-        settings: &OperatorSettings,
-    ) -> Result<(Vec<Wired>, Vec<Option<(usize, InputId)>>)> {
+    pub(crate) fn wire(&self, settings: &OperatorSettings) -> Result<(Vec<Wired>, Vec<Option<(usize, InputId)>>)> {
         let mut operators = Vec::new();
         let mut entries = vec![None; self.inputs.len()];
         wire(&self.root, settings, &mut operators, &mut entries)?;
         Ok((operators, entries))
     }
+}
+
+/// Where an operator's rows come from.
+enum Below {
+    Operator(usize),
+    Input(InputId),
 }
 
 /// Adds the operators of a subtree; returns its topmost one, or the input it is.
@@ -301,9 +299,9 @@ fn wire(
     settings: &OperatorSettings,
     operators: &mut Vec<Wired>,
     entries: &mut [Option<(usize, InputId)>],
-) -> Result<Result<usize, InputId>> {
+) -> Result<Below> {
     let (step, spec, inputs) = match node {
-        Node::Input(input) => return Ok(Err(*input)),
+        Node::Input(input) => return Ok(Below::Input(*input)),
         Node::Operator { step, spec, inputs } => (*step, spec, inputs),
     };
     let mut below = Vec::with_capacity(inputs.len());
@@ -313,8 +311,8 @@ fn wire(
     let at = operators.len();
     for (port, source) in below.iter().enumerate() {
         match source {
-            Ok(operator) => operators[*operator].to = Some((at, port)),
-            Err(input) => entries[*input] = Some((at, port)),
+            Below::Operator(operator) => operators[*operator].to = Some((at, port)),
+            Below::Input(input) => entries[*input] = Some((at, port)),
         }
     }
     operators.push(Wired {
@@ -322,21 +320,25 @@ fn wire(
         operator: spec.build(settings)?,
         stateful: spec.is_stateful(),
         to: None,
-        from: below.first().and_then(|source| source.ok()),
+        from: match below.first() {
+            Some(Below::Operator(operator)) => Some(*operator),
+            _ => None,
+        },
     });
-    Ok(Ok(at))
+    Ok(Below::Operator(at))
 }
 
 impl Spec {
     fn is_stateful(&self) -> bool {
         match self {
             Spec::SourceTable { old, kept, .. } => *old || *kept,
-            Spec::Aggregate { .. } | Spec::StreamTable { .. } | Spec::Limit(_) => true,
+            Spec::Aggregate { .. } | Spec::StreamTable { .. } => true,
             Spec::Filter { .. }
             | Spec::Project { .. }
             | Spec::FlatMap { .. }
             | Spec::Rekey { .. }
-            | Spec::Group { .. } => false,
+            | Spec::Group { .. }
+            | Spec::Limit(_) => false,
         }
     }
 

@@ -75,10 +75,7 @@ pub(super) fn holds(name: FormatName, columns: &[Column], side: Side) -> Result<
             ));
         }
         FormatName::Kafka if columns.len() > 1 => {
-            return refuse(format!(
-                "The 'KAFKA' format only supports a single field. Got: {}",
-                printed(columns, side)
-            ));
+            return refuse(format!("The 'KAFKA' format only supports a single field. Got: {}", printed(columns, side)));
         }
         _ => {}
     }
@@ -89,10 +86,7 @@ pub(super) fn holds(name: FormatName, columns: &[Column], side: Side) -> Result<
                     column.ty,
                     SqlType::Integer | SqlType::Bigint | SqlType::Double | SqlType::String | SqlType::Bytes
                 ) {
-                    return refuse(format!(
-                        "The 'KAFKA' format does not support type '{}'",
-                        column.ty.base_name()
-                    ));
+                    return refuse(format!("The 'KAFKA' format does not support type '{}'", column.ty.base_name()));
                 }
             }
             FormatName::Delimited => {

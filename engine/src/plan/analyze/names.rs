@@ -92,11 +92,7 @@ impl<'a> Names<'a> {
         for relation in std::iter::once(&query.from).chain(query.joins.iter().map(|j| &j.relation)) {
             let source = find_source(catalog, &relation.name.name)
                 .map_err(|e| e.prefixed("Failed to prepare statement: ").at(relation.name.position))?;
-            relations.push(Relation {
-                alias: relation.alias_or_name(),
-                source,
-                position: relation.name.position,
-            });
+            relations.push(Relation { alias: relation.alias_or_name(), source, position: relation.name.position });
         }
         for (index, relation) in relations.iter().enumerate() {
             if let Some(earlier) = relations[..index].iter().find(|r| r.alias == relation.alias) {
@@ -156,11 +152,9 @@ impl<'a> Names<'a> {
                 self.relations.iter().filter(|r| r.type_of(name).is_some()).map(|r| r.alias).collect();
             match owners[..] {
                 [] => Ok(None),
-                [one] => Ok(Some(Expr::Column {
-                    source: Some(one.to_string()),
-                    name: name.clone(),
-                    position: *position,
-                })),
+                [one] => {
+                    Ok(Some(Expr::Column { source: Some(one.to_string()), name: name.clone(), position: *position }))
+                }
                 _ => {
                     let mut candidates: Vec<String> = owners.iter().map(|o| format!("{o}.{name}")).collect();
                     candidates.sort();
@@ -188,11 +182,9 @@ impl<'a> Names<'a> {
                     Some(source) => format!("{source}.{}", column.name),
                     None => column.name.to_string(),
                 };
-                let error = Error::statement(format!(
-                    "{}{clause} column '{text}' cannot be resolved.",
-                    place(column.position)
-                ))
-                .at(column.position);
+                let error =
+                    Error::statement(format!("{}{clause} column '{text}' cannot be resolved.", place(column.position)))
+                        .at(column.position);
                 return Err(match self.nearest(column.name) {
                     Some(near) => error.with_hint(format!("did you mean {near}?")),
                     None => error,
@@ -242,9 +234,7 @@ pub(super) fn self_join(name: &str) -> Error {
 
 /// The source of that name, or what is wrong with the name.
 pub(super) fn find_source<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a Source> {
-    catalog
-        .source(name)
-        .ok_or_else(|| Error::not_found(format!("{name} does not exist.{}", case_hint(catalog, name))))
+    catalog.source(name).ok_or_else(|| Error::not_found(format!("{name} does not exist.{}", case_hint(catalog, name))))
 }
 
 /// A source that differs from `name` in case only, as ksqlDB points it out.

@@ -280,9 +280,7 @@ fn wrong_value(property: &Property, said: &str, why: &str) -> Error {
 fn delimiter(property: &Property) -> Result<char> {
     let said = text(property)?;
     let example = "\nExample valid value: ';'";
-    let invalid = |why: String| {
-        Error::statement(format!("Configuration {} is invalid: {why}{example}", property.name))
-    };
+    let invalid = |why: String| Error::statement(format!("Configuration {} is invalid: {why}{example}", property.name));
     if said.trim().is_empty() {
         return Err(invalid(
             "Delimiter cannot be empty, if you meant to have a tab or space for delimiter, please use the special \

@@ -15,12 +15,12 @@
 //! with its key; everything else selected is a value column. `Planned::columns` names the selected ones in SELECT order;
 //! every one of them is a column of the last step.
 
-use super::expr::{Analyzer, Clause};
+use super::expr::{Analyzer, Clause, text};
 use super::keys::{KeyColumn, KeyOrigin};
 use super::names::{self, Names};
 use super::projection::Item;
 use super::scope::StepScope;
-use super::text;
+
 use super::walk::{collect_columns, find_aggregates, find_table_functions, same, visit};
 use crate::catalog::{Catalog, Source};
 use crate::config::Settings;
@@ -52,7 +52,6 @@ pub(super) struct Planned {
 pub(super) struct QueryPlanner<'a> {
     pub catalog: &'a Catalog,
     pub settings: &'a Settings,
-    pub topic_partitions: &'a dyn Fn(&str) -> Option<u32>,
     pub query: &'a ast::Query,
     pub names: Names<'a>,
     pub purpose: Purpose<'a>,
@@ -79,14 +78,7 @@ impl<'a> QueryPlanner<'a> {
     pub fn new(planner: &'a Planner<'_>, query: &'a ast::Query, purpose: Purpose<'a>) -> Result<Self> {
         let names = Names::of(planner.catalog, query)?;
         names.check_qualifiers(query)?;
-        Ok(Self {
-            catalog: planner.catalog,
-            settings: planner.settings,
-            topic_partitions: planner.topic_partitions,
-            query,
-            names,
-            purpose,
-        })
+        Ok(Self { catalog: planner.catalog, settings: planner.settings, query, names, purpose })
     }
 
     pub fn is_persistent(&self) -> bool {
@@ -143,10 +135,10 @@ impl<'a> QueryPlanner<'a> {
 
     /// Every column named must exist somewhere.
     fn check_references(&self, items: &[super::projection::Written], clauses: &Clauses) -> Result<()> {
-        for (join, on) in self.query.joins.iter().zip(&clauses.joins) {
-            super::joins::check_condition(&self.names, join, on)?;
+        for (index, on) in clauses.joins.iter().enumerate() {
+            super::joins::Condition::of(&self.names, index + 1, on)?;
         }
-        for filter in &clauses.filter {
+        if let Some(filter) = &clauses.filter {
             self.names.check(filter, "WHERE", &[])?;
         }
         for expr in &clauses.group_by {
@@ -155,11 +147,10 @@ impl<'a> QueryPlanner<'a> {
         for expr in &clauses.partition_by {
             self.names.check(expr, "PARTITION BY", &[])?;
         }
-        for having in &clauses.having {
+        if let Some(having) = &clauses.having {
             self.names.check(having, "HAVING", &[])?;
         }
-        // Whether a join makes up a key column of that name is known once it is planned.
-        let synthetic: Vec<String> = if self.names.is_join() { super::joins::possible_synthetic_keys(items) } else { vec![] };
+        let synthetic: Vec<String> = self.synthetic_key(clauses)?.into_iter().collect();
         for item in items {
             if let Some(expr) = item.expr() {
                 self.names.check(expr, "SELECT", &synthetic)?;
@@ -192,8 +183,7 @@ impl<'a> QueryPlanner<'a> {
         if !clauses.group_by.is_empty() && !clauses.partition_by.is_empty() {
             return refuse("Only one of PARTITION BY and GROUP BY may be used in one query.");
         }
-        let aggregates: Vec<&ast::Expr> =
-            items.iter().filter_map(|i| i.expr()).flat_map(find_aggregates).collect();
+        let aggregates: Vec<&ast::Expr> = items.iter().filter_map(|i| i.expr()).flat_map(find_aggregates).collect();
         if clauses.group_by.is_empty() {
             if let Some(ast::Expr::Call { position, .. }) = aggregates.first() {
                 return Err(self.aggregate_without_group(&aggregates).at(*position));
@@ -215,7 +205,8 @@ impl<'a> QueryPlanner<'a> {
                 return refuse("EMIT FINAL is only supported for windowed aggregations.");
             }
         }
-        if self.is_persistent() && self.names.relations.iter().any(|r| r.source.is_table() && r.source.windowed.is_some())
+        if self.is_persistent()
+            && self.names.relations.iter().any(|r| r.source.is_table() && r.source.windowed.is_some())
         {
             return refuse("KSQL does not support persistent queries on windowed tables.");
         }
@@ -263,10 +254,8 @@ impl<'a> QueryPlanner<'a> {
             .chain(clauses.joins.iter().map(|e| (e, "JOIN ON")));
         for (expr, clause) in elsewhere {
             if let Some(ast::Expr::Call { name, position, .. }) = find_table_functions(expr).first() {
-                return Err(Error::statement(format!(
-                    "Table functions can't be used in {clause} clauses: {name}"
-                ))
-                .at(*position));
+                return Err(Error::statement(format!("Table functions can't be used in {clause} clauses: {name}"))
+                    .at(*position));
             }
         }
         let mut any = false;
@@ -276,10 +265,9 @@ impl<'a> QueryPlanner<'a> {
                 let ast::Expr::Call { name, args, position, .. } = call else { continue };
                 let inner = args.iter().flat_map(find_table_functions).next();
                 if let Some(ast::Expr::Call { name: inner, .. }) = inner {
-                    return Err(Error::statement(format!(
-                        "Table functions can't be nested: {name}({inner}())"
-                    ))
-                    .at(*position));
+                    return Err(
+                        Error::statement(format!("Table functions can't be nested: {name}({inner}())")).at(*position)
+                    );
                 }
             }
             let mut in_case = None;
@@ -290,8 +278,9 @@ impl<'a> QueryPlanner<'a> {
                 true
             });
             if let Some(ast::Expr::Call { name, position, .. }) = in_case {
-                return Err(Error::statement(format!("Table functions can't be used in CASE statements: {name}"))
-                    .at(*position));
+                return Err(
+                    Error::statement(format!("Table functions can't be used in CASE statements: {name}")).at(*position)
+                );
             }
         }
         if !any {
@@ -324,6 +313,7 @@ impl<'a> QueryPlanner<'a> {
                 origin: KeyOrigin::Source,
                 written: vec![super::tree::column(&column.name, Default::default())],
                 printed: vec![column.name.clone()],
+                exact: vec![super::tree::column(&column.name, Default::default())],
             })
             .collect();
         Ok(Input { step, key, synthetic: None })
@@ -437,6 +427,7 @@ impl<'a> QueryPlanner<'a> {
                     origin: KeyOrigin::PartitionBy,
                     written: vec![written.clone()],
                     printed: vec![text(said)],
+                    exact: vec![written.clone()],
                 });
             }
         }
@@ -495,8 +486,7 @@ impl<'a> QueryPlanner<'a> {
                 let ast::Expr::Call { name, args, position, .. } = call else { continue };
                 debug_assert_eq!(crate::functions::kind_of(name), Some(FunctionKind::Table));
                 let types = args.iter().map(|a| analyzer.arg_type(a)).collect::<Result<Vec<_>>>()?;
-                let resolved =
-                    crate::functions::table::resolve(name, &types).map_err(|e| e.at(*position))?;
+                let resolved = crate::functions::table::resolve(name, &types).map_err(|e| e.at(*position))?;
                 let args = args
                     .iter()
                     .zip(&resolved.args)
@@ -544,12 +534,7 @@ pub(super) fn filtered(step: Step, predicate: Expr) -> Step {
 pub(super) fn rekeyed(step: Step, key: Vec<NamedExpr>, format: FormatSpec) -> Step {
     let schema = Schema {
         key: key.iter().map(|k| Column::new(&k.name, k.expr.ty.clone())).collect(),
-        value: step
-            .schema
-            .columns()
-            .filter(|c| !key.iter().any(|k| k.name == c.name))
-            .cloned()
-            .collect(),
+        value: step.schema.columns().filter(|c| !key.iter().any(|k| k.name == c.name)).cloned().collect(),
     };
     Step { kind: StepKind::Rekey { input: Box::new(step), key, format }, schema, table: false, windowed: None }
 }
@@ -605,8 +590,7 @@ pub(super) fn scan(names: &Names<'_>, relation: &names::Relation<'_>, used: &[St
         timestamp: source.timestamp_column.as_ref().map(|column| TimestampColumn {
             column: column.clone(),
             format: source.timestamp_format.clone(),
-            throw_on_invalid: source.timestamp_throw_on_invalid
-                || settings.bool("ksql.timestamp.throw.on.invalid"),
+            throw_on_invalid: source.timestamp_throw_on_invalid || settings.bool("ksql.timestamp.throw.on.invalid"),
         }),
         windowed: source.windowed,
     };
