@@ -11,7 +11,7 @@ use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use headwater_engine::results::{EndReason, ResultEvent, ResultKind, ResultStream};
@@ -27,6 +27,8 @@ use super::shared::Running;
 
 /// A chunk of the answer is sent once it has this many bytes, or when no row is waiting.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// What `/close-query` takes, also for answers whose form does not show it.
+const QUERY_ID: HeaderName = HeaderName::from_static("query-id");
 
 pub(crate) async fn query(
     State(shared): State<Arc<Shared>>,
@@ -80,6 +82,7 @@ async fn answer(
             first => first.transpose()?,
         },
     };
+    let query_id = HeaderValue::from_str(&stream.query_id).map_err(|_| Error::internal("a query id is not ASCII"))?;
     let writer = RowWriter::new(form, stream.kind, stream.columns.clone());
     let mut out = Vec::new();
     writer.header(&stream.query_id, &mut out);
@@ -89,7 +92,8 @@ async fn answer(
         let chunk = rows.next_chunk().await?;
         Some((Ok::<_, Infallible>(chunk), rows))
     });
-    Ok(([(header::CONTENT_TYPE, form.media().header())], Body::from_stream(chunks)).into_response())
+    let headers = [(header::CONTENT_TYPE, form.media().header()), (QUERY_ID, query_id)];
+    Ok((headers, Body::from_stream(chunks)).into_response())
 }
 
 fn start(shared: &Arc<Shared>, request: &SqlRequest) -> Result<(ResultStream, bool), ApiError> {
