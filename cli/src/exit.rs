@@ -15,7 +15,6 @@ pub enum Exit {
     /// A statement failed.
     Sql = 3,
     /// Test cases failed.
-    #[expect(dead_code, reason = "the code is promised; the command that answers it is built apart")]
     Tests = 4,
     Interrupted = 130,
 }

@@ -9,10 +9,10 @@ use headwater_engine::{Error, Result};
 use crate::args::{Common, OutputMode};
 use crate::backend::{self, Backend};
 use crate::exit::Exit;
+use crate::interrupt;
 use crate::output::{self, Style, error};
 use crate::show::{self, Shown, View};
 use crate::sql_text::{self, Piece};
-use crate::interrupt;
 
 /// RUN SCRIPT inside RUN SCRIPT inside …
 const NESTED_SCRIPTS_MAX: usize = 16;
@@ -36,9 +36,8 @@ pub fn run_file(common: &Common, file: &Path) -> Result<(), Exit> {
 pub fn run_stdin(common: &Common) -> Result<(), Exit> {
     let mut bytes = Vec::new();
     let read = std::io::stdin().lock().take(SCRIPT_BYTES_MAX + 1).read_to_end(&mut bytes);
-    let text = read
-        .map_err(|e| Error::statement(format!("stdin cannot be read: {e}")))
-        .and_then(|_| decode(bytes, "stdin"));
+    let text =
+        read.map_err(|e| Error::statement(format!("stdin cannot be read: {e}"))).and_then(|_| decode(bytes, "stdin"));
     match text {
         Ok(text) => run(common, &text, None),
         Err(error) => {
@@ -81,7 +80,8 @@ fn run(common: &Common, sql: &str, base: Option<PathBuf>) -> Result<(), Exit> {
     })?;
     let stdout = std::io::stdout();
     let terminal = stdout.is_terminal();
-    let style = Style { colour: output::colour(&stdout), width: if terminal { output::terminal_width() } else { None } };
+    let style =
+        Style { colour: output::colour(&stdout), width: if terminal { output::terminal_width() } else { None } };
     let mode = if terminal { OutputMode::Table } else { OutputMode::Csv };
     let mut out = std::io::BufWriter::new(stdout.lock());
     let mut script = Script { view: View::new(common, style, mode), colour, depth: 0 };

@@ -108,7 +108,8 @@ fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY is not available");
     }
-    let service = router.map_request(|request: hyper::Request<hyper::body::Incoming>| request.map(axum::body::Body::new));
+    let service =
+        router.map_request(|request: hyper::Request<hyper::body::Incoming>| request.map(axum::body::Body::new));
     let service = service.map_err(|never: Infallible| never);
     builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service)).into_owned()
 }

@@ -66,8 +66,8 @@ impl Remote {
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         match words.as_slice() {
             ["SET", ..] => {
-                let (name, value) = two_strings(statement)
-                    .ok_or_else(|| Error::parse("SET is written SET 'name' = 'value';"))?;
+                let (name, value) =
+                    two_strings(statement).ok_or_else(|| Error::parse("SET is written SET 'name' = 'value';"))?;
                 self.client.get(&format!("/is_valid_property/{name}"))?;
                 self.settings.insert(name, value);
             }
@@ -76,8 +76,8 @@ impl Remote {
                 self.settings.remove(&name);
             }
             ["DEFINE", name, ..] => {
-                let value = first_string(statement)
-                    .ok_or_else(|| Error::parse("DEFINE is written DEFINE name = 'value';"))?;
+                let value =
+                    first_string(statement).ok_or_else(|| Error::parse("DEFINE is written DEFINE name = 'value';"))?;
                 let name = original_word(statement, 1).unwrap_or_else(|| name.to_string());
                 self.variables.insert(name, value);
             }
@@ -193,9 +193,8 @@ impl Client {
             .limit(ANSWER_BYTES_MAX)
             .read_to_string()
             .map_err(|e| self.unreachable(&e))?;
-        let body: Value = serde_json::from_str(&text).map_err(|_| {
-            Error::unavailable(format!("{} does not speak ksqlDB's API (status {status})", self.url))
-        })?;
+        let body: Value = serde_json::from_str(&text)
+            .map_err(|_| Error::unavailable(format!("{} does not speak ksqlDB's API (status {status})", self.url)))?;
         if status.is_success() { Ok(body) } else { Err(error_of(&body)) }
     }
 }

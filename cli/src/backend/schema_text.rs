@@ -42,10 +42,7 @@ mod tests {
     fn nested_types_keep_their_commas() {
         let read = columns("`K` STRING KEY, `a, b` STRUCT<`A` INTEGER, `B` DECIMAL(4, 2)>, `V` BIGINT");
         let read: Vec<_> = read.iter().map(|c| (c.name.as_str(), c.ty.as_str())).collect();
-        assert_eq!(
-            read,
-            [("K", "STRING"), ("a, b", "STRUCT<`A` INTEGER, `B` DECIMAL(4, 2)>"), ("V", "BIGINT")]
-        );
+        assert_eq!(read, [("K", "STRING"), ("a, b", "STRUCT<`A` INTEGER, `B` DECIMAL(4, 2)>"), ("V", "BIGINT")]);
         assert!(columns("").is_empty());
     }
 }

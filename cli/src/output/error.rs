@@ -82,10 +82,7 @@ mod tests {
     fn the_place_is_shown_in_the_scripts_lines() {
         let error = Error::parse("line 2:3: wrong").at(Position { line: 2, column: 3 }).with_hint("write it right");
         let text = render(&error, "SELECT a\n  FORM s;", Position { line: 10, column: 5 }, false);
-        assert_eq!(
-            text,
-            "error: wrong\n  at line 11, column 3\n  |   FORM s;\n  |   ^\nhint: write it right\n"
-        );
+        assert_eq!(text, "error: wrong\n  at line 11, column 3\n  |   FORM s;\n  |   ^\nhint: write it right\n");
     }
 
     #[test]

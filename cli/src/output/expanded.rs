@@ -21,10 +21,7 @@ pub struct Expanded {
 impl ResultWriter for Expanded {
     fn begin(&mut self, columns: &[Column], _out: &mut dyn Write) -> io::Result<()> {
         let width = columns.iter().map(|c| text_width(&c.name)).max().unwrap_or(0);
-        self.names = columns
-            .iter()
-            .map(|c| format!("{}{}", c.name, " ".repeat(width - text_width(&c.name))))
-            .collect();
+        self.names = columns.iter().map(|c| format!("{}{}", c.name, " ".repeat(width - text_width(&c.name)))).collect();
         Ok(())
     }
 

@@ -1,8 +1,8 @@
 //! Entities as tables: what SHOW, DESCRIBE and EXPLAIN answer, in columns, so that every output mode can write it.
 
 use headwater_engine::entity::{
-    EntityBody, FieldInfo, FieldSchema, FunctionSignature, QueryDescription, RunningQuery, SourceDescription, SourceInfo,
-    TopicInfo,
+    EntityBody, FieldInfo, FieldSchema, FunctionSignature, QueryDescription, RunningQuery, SourceDescription,
+    SourceInfo, TopicInfo,
 };
 use serde_json::Value;
 
@@ -54,9 +54,7 @@ pub fn of_entity(body: &EntityBody) -> Vec<Grid> {
         EntityBody::Streams { streams } => vec![sources(streams, "Stream")],
         EntityBody::Tables { tables } => vec![sources(tables, "Table")],
         EntityBody::SourceDescription { source_description } => source(source_description),
-        EntityBody::SourceDescriptions { source_descriptions } => {
-            source_descriptions.iter().flat_map(source).collect()
-        }
+        EntityBody::SourceDescriptions { source_descriptions } => source_descriptions.iter().flat_map(source).collect(),
         EntityBody::Queries { queries } => vec![self::queries(queries)],
         EntityBody::QueryDescription { query_description } => query(query_description),
         EntityBody::QueryDescriptions { query_descriptions } => query_descriptions.iter().flat_map(query).collect(),
@@ -77,7 +75,8 @@ pub fn of_entity(body: &EntityBody) -> Vec<Grid> {
             vec![grid]
         }
         EntityBody::DescribeFunction { name, description, kind, functions, .. } => {
-            let mut grid = Grid::new(&["Signature", "Returns", "Description"]).titled(format!("{name} ({kind}): {description}"));
+            let mut grid =
+                Grid::new(&["Signature", "Returns", "Description"]).titled(format!("{name} ({kind}): {description}"));
             for f in functions {
                 grid.row([text(signature(name, f)), text(&f.return_type), text(&f.description)]);
             }
@@ -210,9 +209,11 @@ fn queries(queries: &[RunningQuery]) -> Grid {
     for query in queries {
         let mut cells =
             vec![text(&query.id), text(&query.query_type), text(&query.state), text(query.sinks.join(", "))];
-        cells.extend(counters.iter().map(|name| {
-            query.counters.as_ref().and_then(|c| c.get(*name)).cloned().unwrap_or(Value::Null)
-        }));
+        cells.extend(
+            counters
+                .iter()
+                .map(|name| query.counters.as_ref().and_then(|c| c.get(*name)).cloned().unwrap_or(Value::Null)),
+        );
         cells.push(text(query.query_string.split_whitespace().collect::<Vec<_>>().join(" ")));
         for cell in cells {
             grid.rows.cell(|out| out.extend_from_slice(cell.to_string().as_bytes()));

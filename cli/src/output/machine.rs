@@ -121,10 +121,7 @@ mod tests {
     #[test]
     fn csv_tells_null_from_empty_and_quotes_what_it_must() {
         let rows = [["9007199254740993", "null"], ["1.50", "\"\""], ["true", r#""a,\"b\"\nc""#]];
-        assert_eq!(
-            written(Csv, &rows),
-            "A,\"b\"\"c\"\n9007199254740993,\n1.50,\"\"\ntrue,\"a,\"\"b\"\"\nc\"\n"
-        );
+        assert_eq!(written(Csv, &rows), "A,\"b\"\"c\"\n9007199254740993,\n1.50,\"\"\ntrue,\"a,\"\"b\"\"\nc\"\n");
     }
 
     #[test]
@@ -137,7 +134,10 @@ mod tests {
 
     #[test]
     fn ndjson_is_one_object_a_line() {
-        assert_eq!(written(Json::lines(), &[["1", "2"], ["3", "4"]]), "{\"A\":1,\"b\\\"c\":2}\n{\"A\":3,\"b\\\"c\":4}\n");
+        assert_eq!(
+            written(Json::lines(), &[["1", "2"], ["3", "4"]]),
+            "{\"A\":1,\"b\\\"c\":2}\n{\"A\":3,\"b\\\"c\":4}\n"
+        );
         assert_eq!(written(Json::lines(), &[]), "");
     }
 }

@@ -209,7 +209,8 @@ mod tests {
     use super::*;
 
     fn written(style: Style, live: bool, rows: &[[&str; 2]]) -> String {
-        let columns = [("NAME", "STRING"), ("N", "BIGINT")].map(|(name, ty)| Column { name: name.into(), ty: ty.into() });
+        let columns =
+            [("NAME", "STRING"), ("N", "BIGINT")].map(|(name, ty)| Column { name: name.into(), ty: ty.into() });
         let mut table = Table::new(style, live);
         let mut out = Vec::new();
         table.begin(&columns, &mut out).unwrap();

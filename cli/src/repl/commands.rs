@@ -25,7 +25,8 @@ pub enum Command {
 }
 
 /// For completion.
-pub const NAMES: &[&str] = &["\\?", "\\d", "\\df", "\\dk", "\\dq", "\\ds", "\\dt", "\\dT", "\\i", "\\o", "\\q", "\\timing", "\\x"];
+pub const NAMES: &[&str] =
+    &["\\?", "\\d", "\\df", "\\dk", "\\dq", "\\ds", "\\dt", "\\dT", "\\i", "\\o", "\\q", "\\timing", "\\x"];
 
 pub const HELP: &str = "\
 Statements end with ; and may span lines. Ctrl-C stops a running query, Ctrl-D leaves.
@@ -67,7 +68,9 @@ pub fn parse(text: &str) -> Option<Command> {
         ("version", "") => Some(Command::Version),
         ("server", "") => Some(Command::Server),
         ("output", mode) => Some(output(mode)),
-        ("run", script) if script.len() >= 6 && script.is_char_boundary(6) && script[..6].eq_ignore_ascii_case("script") => {
+        ("run", script)
+            if script.len() >= 6 && script.is_char_boundary(6) && script[..6].eq_ignore_ascii_case("script") =>
+        {
             script.contains('\'').then(|| Command::Sql(format!("{bare};")))
         }
         _ => None,
@@ -82,7 +85,9 @@ fn backslash(name: &str, rest: &str) -> Command {
         ("x", on) => flag(on, Command::Expanded),
         ("timing", on) => flag(on, Command::Timing),
         ("o" | "output", mode) => output(mode),
-        ("i", file) if !file.is_empty() => sql(&format!("RUN SCRIPT '{}';", file.trim_matches('\'').replace('\'', "''"))),
+        ("i", file) if !file.is_empty() => {
+            sql(&format!("RUN SCRIPT '{}';", file.trim_matches('\'').replace('\'', "''")))
+        }
         ("d", "") => sql("SHOW STREAMS; SHOW TABLES;"),
         ("d+", "") => sql("DESCRIBE STREAMS EXTENDED; DESCRIBE TABLES EXTENDED;"),
         ("d", name) => Command::Sql(format!("DESCRIBE {name};")),

@@ -83,9 +83,7 @@ fn candidates(tokens: &[Token<'_>], statement: &str, names: &Names) -> Vec<Strin
             names.sources.iter().map(|s| quoted(&s.name)).collect()
         }
         "PRINT" => names.topics.iter().map(|t| quoted(t)).collect(),
-        "TERMINATE" | "PAUSE" | "RESUME" => {
-            names.queries.iter().cloned().chain(["ALL".to_string()]).collect()
-        }
+        "TERMINATE" | "PAUSE" | "RESUME" => names.queries.iter().cloned().chain(["ALL".to_string()]).collect(),
         "EXPLAIN" => names.queries.iter().cloned().chain(["SELECT".to_string()]).collect(),
         "SHOW" | "LIST" => strings(words::SHOWN),
         "CREATE" => strings(&["OR REPLACE", "SOURCE", "STREAM", "TABLE", "TYPE"]),

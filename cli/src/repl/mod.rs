@@ -13,7 +13,7 @@ use std::rc::Rc;
 
 use headwater_engine::clock::Stopwatch;
 use rustyline::error::ReadlineError;
-use rustyline::history::{FileHistory, History};
+use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
 
 use self::commands::Command;

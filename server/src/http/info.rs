@@ -83,7 +83,8 @@ pub(crate) async fn cluster_status(State(shared): State<Arc<Shared>>) -> Result<
     let active: Map<String, Value> = queries
         .into_iter()
         .map(|id| {
-            let roles = json!({"activeStores": [], "activePartitions": [], "standByStores": [], "standByPartitions": []});
+            let roles =
+                json!({"activeStores": [], "activePartitions": [], "standByStores": [], "standByPartitions": []});
             (id, roles)
         })
         .collect();

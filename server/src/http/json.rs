@@ -49,9 +49,10 @@ pub fn write_value(array: &dyn Array, row: usize, out: &mut Vec<u8>) {
         DataType::LargeBinary => string(&STANDARD.encode(array.as_binary::<i64>().value(row)), out),
         DataType::BinaryView => string(&STANDARD.encode(array.as_binary_view().value(row)), out),
         DataType::Date32 => optional(array.as_primitive::<Date32Type>().value_as_date(row), out),
-        DataType::Time32(TimeUnit::Millisecond) => {
-            optional(array.as_primitive::<Time32MillisecondType>().value_as_time(row).map(|t| t.format("%H:%M:%S%.3f")), out)
-        }
+        DataType::Time32(TimeUnit::Millisecond) => optional(
+            array.as_primitive::<Time32MillisecondType>().value_as_time(row).map(|t| t.format("%H:%M:%S%.3f")),
+            out,
+        ),
         DataType::Timestamp(TimeUnit::Millisecond, _) => {
             let time = array.as_primitive::<TimestampMillisecondType>().value_as_datetime(row);
             optional(time.map(|t| t.format("%Y-%m-%dT%H:%M:%S%.3f")), out);

@@ -66,9 +66,25 @@ impl Metrics {
 /// The route that answers `path`; everything else is `other`.
 pub(crate) fn route_of(path: &str) -> &'static str {
     const ROUTES: [&str; 19] = [
-        "/ksql", "/ksql/terminate", "/query", "/query-stream", "/close-query", "/inserts-stream", "/", "/info",
-        "/healthcheck", "/clusterStatus", "/status", "/is_valid_property", "/v1/metadata", "/v1/metadata/id",
-        "/chc/ready", "/chc/live", "/readyz", "/livez", "/metrics",
+        "/ksql",
+        "/ksql/terminate",
+        "/query",
+        "/query-stream",
+        "/close-query",
+        "/inserts-stream",
+        "/",
+        "/info",
+        "/healthcheck",
+        "/clusterStatus",
+        "/status",
+        "/is_valid_property",
+        "/v1/metadata",
+        "/v1/metadata/id",
+        "/chc/ready",
+        "/chc/live",
+        "/readyz",
+        "/livez",
+        "/metrics",
     ];
     if let Some(route) = ROUTES.iter().find(|route| **route == path) {
         return route;
@@ -92,7 +108,11 @@ fn render(shared: &Arc<Shared>) -> Result<String, Error> {
     http.register("queries", "Queries started", shared.metrics.queries.clone());
     http.register("rows_inserted", "Rows taken by /inserts-stream", shared.metrics.rows_inserted.clone());
     let streaming = ConstGauge::new(shared.running_queries() as i64);
-    http.register_collector(Box::new(One { name: "queries_streaming", help: "Queries streaming now", value: streaming }));
+    http.register_collector(Box::new(One {
+        name: "queries_streaming",
+        help: "Queries streaming now",
+        value: streaming,
+    }));
     registry.register_collector(Box::new(QueryCounters { queries: running_queries(shared)? }));
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry)
