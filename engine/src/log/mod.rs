@@ -27,6 +27,22 @@ use crate::error::Result;
 use crate::rows::Rows;
 use crate::state::StateChanges;
 
+pub mod fingerprint;
+pub mod memory;
+pub mod partitioner;
+
+mod control;
+mod core;
+mod group;
+mod partition;
+mod redo;
+mod ticket;
+mod transaction;
+
+pub use fingerprint::fingerprint;
+pub use memory::MemoryLog;
+pub use transaction::GROUP_BYTES_MAX;
+
 pub type Offset = i64;
 
 /// Sequence number of a group; 0 is before the first.
@@ -249,7 +265,8 @@ pub trait Producer: Send {
     fn begin(&mut self) -> Result<Box<dyn Transaction>>;
     /// Next offset of each input this id has consumed, as committed.
     fn positions(&self) -> Result<BTreeMap<TopicPartition, Offset>>;
-    /// State changes of a store after `after`, in order, to the sequenced end.
+    /// State changes of a store after `after`, in order, to the sequenced end. From `LogPosition(0)` they are the whole
+    /// state: the log merges old changes by itself (last row per key), so that a task only applies them in order.
     fn redo(&self, store: &StoreId, after: LogPosition) -> Result<Vec<(LogPosition, StateChanges)>>;
 }
 
@@ -258,7 +275,8 @@ pub trait Transaction: Send {
     fn state(&mut self, store: &StoreId, changes: StateChanges);
     fn consumed(&mut self, input: &TopicPartition, next: Offset);
     fn control(&mut self, change: Control);
-    /// Never blocks. Pending tickets wake `waker` when `until` is reached.
+    /// Never blocks. Pending tickets wake `waker` when `until` is reached. `Sequenced` is done at once unless the log's
+    /// queue or disk is full: then it is pending, too, and has no place yet.
     fn commit(self: Box<Self>, until: ReadLevel, waker: Option<&Waker>) -> Result<Commit>;
 }
 

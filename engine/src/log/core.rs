@@ -1,0 +1,455 @@
+//! The order of groups, and what the log holds in memory: shared by the memory log and the embedded log.
+//!
+//! ```text
+//! commit ─► room in the queue? ─ no ─► waiting (first come, first served)
+//!              │ yes                        │ room again
+//!              ▼                            ▼
+//!           sequence: check all, give position and offsets, apply, publish ─► readers at Sequenced
+//!              │
+//!              ▼ queue ─► writer (write, fsync) ─► made_durable ─► readers at Durable, tickets
+//! ```
+//!
+//! One lock guards the order; readers of a partition take only that partition's lock. Nobody is woken under a lock.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+use std::task::Waker;
+
+use hashbrown::HashMap;
+use parking_lot::{Condvar, Mutex, MutexGuard};
+
+use super::control::{ControlState, topic_gone};
+use super::group::{Draft, Group, GroupAppend};
+use super::partition::Partition;
+use super::redo::{HeldChanges, key_columns};
+use super::ticket::{PendingCommit, Slot};
+use super::{
+    Commit, Control, LogPosition, Offset, PartitionReader, ProducerId, ReadLevel, Receipt, StoreId, TopicPartition,
+};
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::state::StateChanges;
+
+pub(crate) struct Core {
+    clock: Arc<dyn Clock>,
+    /// None: durable = sequenced, nothing is queued.
+    queue_bytes_max: Option<usize>,
+    sequenced: AtomicU64,
+    durable: AtomicU64,
+    failed: AtomicBool,
+    next_topic_id: AtomicU64,
+    state: Mutex<State>,
+    /// The writer has work, or must stop.
+    pub work: Condvar,
+    /// The durable position moved, a waiting commit was sequenced, or the log failed.
+    progress: Condvar,
+    /// Without threads: what does their work when somebody waits.
+    driver: OnceLock<Weak<dyn Drive>>,
+}
+
+/// Does the writer's work on the calling thread.
+pub(crate) trait Drive: Send + Sync {
+    fn drive(&self) -> Result<()>;
+}
+
+#[derive(Default)]
+pub(crate) struct State {
+    pub control: ControlState,
+    pub partitions: HashMap<TopicPartition, Arc<Partition>>,
+    pub redo: HashMap<StoreId, HeldChanges>,
+    producers: HashMap<ProducerId, u64>,
+    last_generation: u64,
+    /// Sequenced, not yet taken by the writer.
+    pub queue: VecDeque<Arc<Group>>,
+    /// Bytes of groups that are sequenced but not written.
+    pub queue_bytes: usize,
+    /// Not yet sequenced, because the queue is full or the disk is.
+    waiting: VecDeque<(Draft, Arc<Slot>)>,
+    /// The disk is full: nothing new is sequenced.
+    pub paused: bool,
+    durable_wakers: BTreeMap<LogPosition, Vec<Waker>>,
+    failure: Option<Error>,
+    pub closed: bool,
+}
+
+impl State {
+    pub fn check_open(&self) -> Result<()> {
+        match &self.failure {
+            Some(failure) => Err(failure.clone()),
+            None if self.closed => Err(Error::unavailable("the log is closed")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_holder(&self, producer: &ProducerId, generation: u64) -> Result<()> {
+        match self.producers.get(producer) {
+            Some(current) if *current == generation => Ok(()),
+            _ => Err(Error::unavailable(format!("producer '{}' was replaced by a newer one", producer.0))),
+        }
+    }
+
+    pub fn partition(&self, at: &TopicPartition) -> Result<&Arc<Partition>> {
+        self.partitions.get(at).ok_or_else(|| match self.control.topics.get(&at.topic) {
+            Some(topic) => Error::not_found(format!("topic '{}' has no partition {}", topic.name, at.partition)),
+            None => topic_gone(at.topic),
+        })
+    }
+}
+
+impl Core {
+    /// `queue_bytes_max` None makes a log without a writer: what is sequenced is durable.
+    pub fn new(clock: Arc<dyn Clock>, queue_bytes_max: Option<usize>) -> Arc<Self> {
+        Arc::new(Self {
+            clock,
+            queue_bytes_max,
+            sequenced: AtomicU64::new(0),
+            durable: AtomicU64::new(0),
+            failed: AtomicBool::new(false),
+            next_topic_id: AtomicU64::new(1),
+            state: Mutex::default(),
+            work: Condvar::new(),
+            progress: Condvar::new(),
+            driver: OnceLock::new(),
+        })
+    }
+
+    pub fn driven_by(&self, driver: Weak<dyn Drive>) {
+        self.driver.set(driver).unwrap_or_else(|_| panic!("a log has one driver"));
+    }
+
+    pub fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock()
+    }
+
+    pub fn clock(&self) -> &dyn Clock {
+        self.clock.as_ref()
+    }
+
+    pub fn position(&self, level: ReadLevel) -> LogPosition {
+        LogPosition(match level {
+            ReadLevel::Sequenced => self.sequenced.load(Ordering::Acquire),
+            ReadLevel::Durable => self.durable.load(Ordering::Acquire),
+        })
+    }
+
+    /// How far a reader may see; fails once the log has.
+    pub fn visible(&self, level: ReadLevel) -> Result<LogPosition> {
+        if self.failed.load(Ordering::Acquire) {
+            self.state.lock().check_open()?;
+        }
+        Ok(self.position(level))
+    }
+
+    pub fn next_topic_id(&self) -> u64 {
+        self.next_topic_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub fn reader(
+        self: &Arc<Self>,
+        at: &TopicPartition,
+        from: Offset,
+        level: ReadLevel,
+    ) -> Result<Box<dyn PartitionReader>> {
+        let partition = self.state.lock().partition(at)?.clone();
+        Ok(Box::new(super::partition::Reader::new(self.clone(), partition, level, from)))
+    }
+
+    /// Takes over a producer id; the generation is the holder's proof.
+    pub fn take_producer(&self, id: &ProducerId) -> Result<u64> {
+        let mut state = self.state.lock();
+        state.check_open()?;
+        state.last_generation += 1;
+        let generation = state.last_generation;
+        state.producers.insert(id.clone(), generation);
+        Ok(generation)
+    }
+
+    /// The holder is gone: a later one will take the id anew.
+    pub fn release_producer(&self, id: &ProducerId, generation: u64) {
+        let mut state = self.state.lock();
+        let in_flight = state.waiting.iter().any(|(draft, _)| draft.generation == generation);
+        if !in_flight && state.producers.get(id) == Some(&generation) {
+            state.producers.remove(id);
+        }
+    }
+
+    pub fn check_holder(&self, id: &ProducerId, generation: u64) -> Result<()> {
+        let state = self.state.lock();
+        state.check_open()?;
+        state.check_holder(id, generation)
+    }
+
+    pub fn commit(self: &Arc<Self>, draft: Draft, until: ReadLevel, waker: Option<&Waker>) -> Result<Commit> {
+        let mut wake = Vec::new();
+        let commit = self.commit_locked(&mut self.state.lock(), draft, until, waker, &mut wake);
+        wake.into_iter().for_each(Waker::wake);
+        commit
+    }
+
+    fn commit_locked(
+        self: &Arc<Self>,
+        state: &mut State,
+        draft: Draft,
+        until: ReadLevel,
+        waker: Option<&Waker>,
+        wake: &mut Vec<Waker>,
+    ) -> Result<Commit> {
+        state.check_open()?;
+        state.check_holder(&draft.producer, draft.generation)?;
+        if !state.waiting.is_empty() || !self.has_room(state) {
+            let slot = Slot::waiting(until, waker.cloned());
+            state.waiting.push_back((draft, slot.clone()));
+            return Ok(Commit::Pending(Box::new(PendingCommit::new(self.clone(), slot, until))));
+        }
+        let receipt = self.sequence(state, draft, wake)?;
+        if until == ReadLevel::Sequenced || self.position(ReadLevel::Durable) >= receipt.position {
+            return Ok(Commit::Done(receipt));
+        }
+        if let Some(waker) = waker {
+            state.durable_wakers.entry(receipt.position).or_default().push(waker.clone());
+        }
+        Ok(Commit::Pending(Box::new(PendingCommit::new(self.clone(), Slot::sequenced(receipt), until))))
+    }
+
+    fn has_room(&self, state: &State) -> bool {
+        !state.paused && self.queue_bytes_max.is_none_or(|max| state.queue_bytes < max)
+    }
+
+    /// Gives a draft its place, or refuses it with nothing changed.
+    fn sequence(&self, state: &mut State, draft: Draft, wake: &mut Vec<Waker>) -> Result<Receipt> {
+        state.check_holder(&draft.producer, draft.generation)?;
+        if draft.is_empty() {
+            return Ok(Receipt { position: self.position(ReadLevel::Sequenced), offsets: Vec::new() });
+        }
+        check(state, &draft)?;
+        let position = LogPosition(self.sequenced.load(Ordering::Relaxed) + 1);
+        let append_time_ms = self.clock.now_ms();
+        let mut group = Group {
+            position,
+            append_time_ms,
+            producer: draft.producer,
+            controls: draft.controls,
+            appends: Vec::with_capacity(draft.appends.len()),
+            state: draft.state,
+            consumed: draft.consumed,
+            bytes: draft.bytes,
+        };
+        self.apply_control(state, &group, wake);
+        for (to, body, bytes) in draft.appends {
+            let mut partition = state.partition(&to)?.inner.lock();
+            let base_offset = partition.next;
+            partition.push(position, append_time_ms, body.clone(), bytes);
+            if self.queue_bytes_max.is_none()
+                && let Some(topic) = state.control.topics.get(&to.topic)
+            {
+                partition.expire_tail(topic, append_time_ms);
+            }
+            group.appends.push(GroupAppend { to, base_offset, body, bytes });
+        }
+        let receipt = Receipt { position, offsets: group.appends.iter().map(|a| (a.to, a.base_offset)).collect() };
+        let journaled = self.queue_bytes_max.is_some();
+        if !journaled {
+            for (store, changes) in std::mem::take(&mut group.state) {
+                state.redo.entry(store).or_default().push(position, changes);
+            }
+        }
+        self.sequenced.store(position.0, Ordering::Release);
+        if !journaled {
+            self.durable.store(position.0, Ordering::Release);
+        }
+        for append in &group.appends {
+            if let Some(partition) = state.partitions.get(&append.to) {
+                partition.take_wakers(ReadLevel::Sequenced, wake);
+                if !journaled {
+                    partition.take_wakers(ReadLevel::Durable, wake);
+                }
+            }
+        }
+        if journaled {
+            state.queue_bytes += group.bytes;
+            state.queue.push_back(Arc::new(group));
+            self.work.notify_one();
+        }
+        Ok(receipt)
+    }
+
+    /// Applies what a group says beside its records.
+    pub fn apply_control(&self, state: &mut State, group: &Group, wake: &mut Vec<Waker>) {
+        for change in &group.controls {
+            state.control.apply(change, group.position);
+            match change {
+                Control::CreateTopic(topic) => {
+                    self.next_topic_id.fetch_max(state.control.next_topic_id, Ordering::Relaxed);
+                    for partition in 0..topic.partitions {
+                        let at = topic.partition(partition);
+                        state.partitions.insert(at, Partition::new(at));
+                    }
+                }
+                Control::DropTopic(id) => {
+                    let gone: Vec<_> =
+                        state.partitions.extract_if(|at, _| at.topic == *id).map(|(_, partition)| partition).collect();
+                    for partition in gone {
+                        partition.inner.lock().gone = true;
+                        partition.take_wakers(ReadLevel::Sequenced, wake);
+                        partition.take_wakers(ReadLevel::Durable, wake);
+                    }
+                }
+                Control::ForgetQuery { query } => state.redo.retain(|store, _| store.query != *query),
+                Control::Catalog { .. } | Control::Counters { .. } => {}
+            }
+        }
+        for (input, next) in &group.consumed {
+            state.control.consume(&group.producer, *input, *next);
+        }
+    }
+
+    /// Everything up to `position` survives a crash; `groups` are those that became so.
+    pub fn made_durable(&self, position: LogPosition, groups: &[Arc<Group>]) {
+        let mut wake = Vec::new();
+        let mut state = self.state.lock();
+        self.durable.store(position.0, Ordering::Release);
+        let later = state.durable_wakers.split_off(&LogPosition(position.0 + 1));
+        wake.extend(std::mem::replace(&mut state.durable_wakers, later).into_values().flatten());
+        for append in groups.iter().flat_map(|g| &g.appends) {
+            if let Some(partition) = state.partitions.get(&append.to) {
+                partition.take_wakers(ReadLevel::Durable, &mut wake);
+            }
+        }
+        self.progress.notify_all();
+        drop(state);
+        wake.into_iter().for_each(Waker::wake);
+    }
+
+    /// The writer has written `bytes` of the queue, or the disk has room again: sequences who waits.
+    pub fn made_room(&self, bytes: usize) {
+        let mut wake = Vec::new();
+        let mut state = self.state.lock();
+        state.queue_bytes = state.queue_bytes.saturating_sub(bytes);
+        while self.has_room(&state) {
+            let Some((draft, slot)) = state.waiting.pop_front() else { break };
+            let sequenced = self.sequence(&mut state, draft, &mut wake);
+            if let Some((waker, until)) = slot.resolve(sequenced.clone()) {
+                match sequenced {
+                    Ok(receipt) if until == ReadLevel::Durable && self.position(until) < receipt.position => {
+                        state.durable_wakers.entry(receipt.position).or_default().push(waker);
+                    }
+                    _ => wake.push(waker),
+                }
+            }
+        }
+        self.progress.notify_all();
+        drop(state);
+        wake.into_iter().for_each(Waker::wake);
+    }
+
+    /// From now on every call fails with `failure`; the first failure stays.
+    pub fn fail(&self, failure: Error) {
+        self.end(|state| {
+            if state.failure.is_none() {
+                tracing::error!(%failure, "the log has failed");
+                state.failure = Some(failure);
+            }
+        });
+    }
+
+    /// From now on every call fails as unavailable.
+    pub fn close(&self) {
+        self.end(|state| state.closed = true);
+    }
+
+    fn end(&self, how: impl FnOnce(&mut State)) {
+        let mut wake = Vec::new();
+        let mut state = self.state.lock();
+        how(&mut state);
+        self.failed.store(true, Ordering::Release);
+        if let Err(error) = state.check_open() {
+            for (_, slot) in std::mem::take(&mut state.waiting) {
+                wake.extend(slot.resolve(Err(error.clone())).map(|(waker, _)| waker));
+            }
+        }
+        wake.extend(std::mem::take(&mut state.durable_wakers).into_values().flatten());
+        for partition in state.partitions.values() {
+            partition.take_wakers(ReadLevel::Sequenced, &mut wake);
+            partition.take_wakers(ReadLevel::Durable, &mut wake);
+        }
+        self.work.notify_all();
+        self.progress.notify_all();
+        drop(state);
+        wake.into_iter().for_each(Waker::wake);
+    }
+
+    pub fn wake_when_durable(&self, position: LogPosition, waker: Waker) {
+        let mut state = self.state.lock();
+        if self.position(ReadLevel::Durable) >= position || state.check_open().is_err() {
+            drop(state);
+            waker.wake();
+        } else {
+            state.durable_wakers.entry(position).or_default().push(waker);
+        }
+    }
+
+    /// Blocks until `done` says so, or the log has failed.
+    pub fn wait_for<T>(&self, mut done: impl FnMut() -> Option<T>) -> Result<T> {
+        let mut state = self.state.lock();
+        loop {
+            if let Some(result) = done() {
+                return Ok(result);
+            }
+            state.check_open()?;
+            match self.driver.get().map(Weak::upgrade) {
+                None => self.progress.wait(&mut state),
+                Some(driver) => {
+                    drop(state);
+                    driver.ok_or_else(|| Error::unavailable("the log is closed"))?.drive()?;
+                    state = self.state.lock();
+                }
+            }
+        }
+    }
+
+    pub fn wait_durable(&self, position: LogPosition) -> Result<()> {
+        self.wait_for(|| (self.position(ReadLevel::Durable) >= position).then_some(()))
+    }
+
+    pub fn held_redo(&self, store: &StoreId, after: LogPosition) -> Vec<(LogPosition, StateChanges)> {
+        self.state.lock().redo.get(store).map_or_else(Vec::new, |held| held.after(after))
+    }
+
+    /// Puts the positions where recovery found them.
+    pub fn recovered(&self, position: LogPosition, next_topic_id: u64) {
+        self.sequenced.store(position.0, Ordering::Release);
+        self.durable.store(position.0, Ordering::Release);
+        self.next_topic_id.fetch_max(next_topic_id.max(1), Ordering::Relaxed);
+    }
+}
+
+/// Whether all of `draft` can be applied: its controls first, then its appends to what exists after them.
+fn check(state: &State, draft: &Draft) -> Result<()> {
+    let changed;
+    let mut control = &state.control;
+    if draft.controls.iter().any(|c| matches!(c, Control::CreateTopic(_) | Control::DropTopic(_))) {
+        // Only what the checks look at: the rest may be large.
+        let mut trial = ControlState {
+            next_topic_id: control.next_topic_id,
+            topics: control.topics.clone(),
+            ..ControlState::default()
+        };
+        for change in &draft.controls {
+            trial.check(change)?;
+            trial.apply(change, LogPosition(0));
+        }
+        changed = trial;
+        control = &changed;
+    }
+    for table in draft.state.iter().flat_map(|(_, changes)| &changes.tables) {
+        key_columns(&table.rows)?;
+    }
+    for (to, ..) in &draft.appends {
+        let topic = control.topics.get(&to.topic).ok_or_else(|| topic_gone(to.topic))?;
+        if to.partition >= topic.partitions {
+            return Err(Error::not_found(format!("topic '{}' has no partition {}", topic.name, to.partition)));
+        }
+    }
+    Ok(())
+}
