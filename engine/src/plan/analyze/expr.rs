@@ -517,7 +517,7 @@ impl<'a> Analyzer<'a> {
 
 /// An expression as messages print it.
 pub(super) fn text(e: &ast::Expr) -> String {
-    format!("{e:?}")
+    crate::sql::print::message(e)
 }
 
 fn late(fault: Fault) -> Fault {
