@@ -26,6 +26,7 @@ mod names;
 mod projection;
 mod properties;
 mod pull;
+mod pull_keys;
 mod query;
 mod replace;
 mod scope;

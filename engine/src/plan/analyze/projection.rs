@@ -53,6 +53,11 @@ pub(super) struct GeneratedNames {
 }
 
 impl GeneratedNames {
+    pub fn over(names: &names::Names<'_>) -> Self {
+        let taken = names.relations.iter().flat_map(|r| r.declared()).map(|c| c.name).collect();
+        GeneratedNames { taken, next: 0 }
+    }
+
     /// The name of an expression without alias.
     pub fn name_for(&mut self, expr: &ast::Expr) -> String {
         match expr {
@@ -76,8 +81,7 @@ impl GeneratedNames {
 
 impl QueryPlanner<'_> {
     pub fn generated_names(&self) -> GeneratedNames {
-        let taken = self.names.relations.iter().flat_map(|r| r.declared()).map(|c| c.name).collect();
-        GeneratedNames { taken, next: 0 }
+        GeneratedNames::over(&self.names)
     }
 
     pub fn written_items(&self) -> Result<Vec<Written>> {

@@ -303,20 +303,23 @@ impl<'a> QueryPlanner<'a> {
         }
         let relation = &self.names.relations[0];
         let step = scan(&self.names, relation, &used[0], self.settings);
-        let key = relation
-            .source
-            .schema
-            .key
-            .iter()
-            .map(|column| KeyColumn {
-                name: column.name.clone(),
-                origin: KeyOrigin::Source,
-                written: vec![super::tree::column(&column.name, Default::default())],
-                printed: vec![column.name.clone()],
-                exact: vec![super::tree::column(&column.name, Default::default())],
-            })
-            .collect();
+        if !self.is_persistent() && clauses.group_by.is_empty() && clauses.partition_by.is_empty() {
+            return Ok(self.keyed_by_window(step));
+        }
+        let key = relation.source.schema.key.iter().map(|column| source_key(&column.name)).collect();
         Ok(Input { step, key, synthetic: None })
+    }
+
+    /// For push queries a window's bounds, where named, are part of the key: a deletion is shown with them.
+    fn keyed_by_window(&self, mut step: Step) -> Input {
+        let is_bound = |c: &Column| names::is_window_bound(&c.name);
+        let (bounds, value) = step.schema.value.into_iter().partition(is_bound);
+        step.schema = Schema { key: step.schema.key.into_iter().chain::<Vec<Column>>(bounds).collect(), value };
+        if let StepKind::Scan(scan) = &mut step.kind {
+            scan.columns.sort_by_key(|(name, _)| step.schema.index_of(name));
+        }
+        let key = step.schema.key.iter().map(|column| source_key(&column.name)).collect();
+        Input { step, key, synthetic: None }
     }
 
     /// Per source the columns the query names, so that scans read no others.
@@ -503,6 +506,16 @@ impl<'a> QueryPlanner<'a> {
         let (table, windowed) = (step.table, step.windowed);
         let step = Step { kind: StepKind::FlatMap { input: Box::new(step), functions }, schema, table, windowed };
         Ok(Input { step, key, synthetic })
+    }
+}
+
+fn source_key(name: &str) -> KeyColumn {
+    KeyColumn {
+        name: name.to_string(),
+        origin: KeyOrigin::Source,
+        written: vec![super::tree::column(name, Default::default())],
+        printed: vec![name.to_string()],
+        exact: vec![super::tree::column(name, Default::default())],
     }
 }
 
