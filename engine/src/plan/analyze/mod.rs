@@ -16,6 +16,7 @@ pub mod coerce;
 pub mod comparison;
 pub mod constant;
 mod ddl;
+mod depth;
 pub mod expr;
 mod formats;
 mod insert;

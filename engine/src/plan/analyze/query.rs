@@ -19,6 +19,7 @@ use super::expr::{Analyzer, Clause, text};
 use super::keys::{KeyColumn, KeyOrigin};
 use super::names::{self, Names};
 use super::projection::Item;
+use super::properties::Properties;
 use super::scope::StepScope;
 
 use super::walk::{collect_columns, find_aggregates, find_table_functions, same, visit};
@@ -39,7 +40,12 @@ pub(super) enum Purpose<'a> {
     /// A client reads it.
     Push,
     /// It writes the sink of that name; GROUP BY and PARTITION BY make keys in this format.
-    Sink { name: &'a str, key_format: &'a FormatSpec },
+    Sink {
+        name: &'a str,
+        key_format: &'a FormatSpec,
+        /// Says which column of the result is its time.
+        properties: Option<&'a Properties>,
+    },
 }
 
 /// A query ready to run, but for its sink.
@@ -372,7 +378,7 @@ impl<'a> QueryPlanner<'a> {
         let written = self.names.inside(filter);
         let predicate = {
             let scope = StepScope::new(&input.step.schema, self.catalog);
-            self.analyzer(&scope, Clause::Predicate).predicate(&written, "WHERE")?
+            super::depth::balanced(self.analyzer(&scope, Clause::Predicate).predicate(&written, "WHERE")?)
         };
         let Input { step, key, synthetic } = input;
         Ok(Input { step: filtered(step, predicate), key, synthetic })
