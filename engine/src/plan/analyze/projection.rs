@@ -126,7 +126,9 @@ impl QueryPlanner<'_> {
         let mut items = Vec::with_capacity(written.len());
         for item in written {
             match item {
-                Written::Expr { expr, name } => items.push(Item { name, expr: self.names.inside(&expr), explicit: true }),
+                Written::Expr { expr, name } => {
+                    items.push(Item { name, expr: self.names.inside(&expr), explicit: true })
+                }
                 Written::Star { source } => self.open_star(source.as_deref(), input, &mut items),
                 Written::StructStar(expr) => {
                     let expr = self.names.inside(&expr);

@@ -16,6 +16,7 @@ use super::pull_keys::{KeyRules, Lookup};
 use super::query::{Purpose, QueryPlanner};
 use super::scope::StepScope;
 use super::walk::collect_columns;
+use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::plan::expr::Expr;
 use crate::plan::{Planner, PullPlan};
@@ -32,22 +33,6 @@ impl Planner<'_> {
         let planner = QueryPlanner::new(self, query, Purpose::Push)?;
         let relation = planner.names.relations[0];
         let source = relation.source;
-        if source.is_table() {
-            let kept = source.created_by.is_some() || source.is_source;
-            if !kept && self.settings.strict() {
-                return Err(Error::statement(format!(
-                    "The `{0}` table isn't queryable. To derive a queryable table, you can do 'CREATE TABLE \
-                     QUERYABLE_{0} AS SELECT * FROM {0}'. See https://cnfl.io/queries for more info.",
-                    source.name
-                ))
-                .at(query.from.name.position));
-            }
-        } else if !self.settings.bool("ksql.query.pull.stream.enabled") {
-            return Err(Error::statement(
-                "Pull queries on streams are disabled. To create a push query on the stream, add EMIT CHANGES to the \
-                 end. To enable pull queries on streams, set the ksql.query.pull.stream.enabled config to 'true'.",
-            ));
-        }
         let schema = pull_schema(&relation);
         let filter = query.filter.as_ref().map(|f| planner.names.qualify(f)).transpose()?;
         if let Some(filter) = &filter {
@@ -55,6 +40,7 @@ impl Planner<'_> {
             refuse_system_columns(filter, "WHERE")?;
         }
         let select = self.pull_select(query, &planner.names, &schema, source.is_table())?;
+        self.check_pullable(source).map_err(|e| e.at(query.from.name.position))?;
         let scope = StepScope::new(&schema, self.catalog);
         let analyzer = Analyzer::new(&scope, self.settings).in_clause(Clause::Pull);
         let filter = filter.map(|f| planner.names.inside(&f));
@@ -84,6 +70,25 @@ impl Planner<'_> {
             select,
             limit: query.limit,
         })
+    }
+
+    fn check_pullable(&self, source: &Source) -> Result<()> {
+        if source.is_table() {
+            let kept = source.created_by.is_some() || source.is_source;
+            if !kept && self.settings.strict() {
+                return Err(Error::statement(format!(
+                    "The `{0}` table isn't queryable. To derive a queryable table, you can do 'CREATE TABLE \
+                     QUERYABLE_{0} AS SELECT * FROM {0}'. See https://cnfl.io/queries for more info.",
+                    source.name
+                )));
+            }
+        } else if !self.settings.bool("ksql.query.pull.stream.enabled") {
+            return Err(Error::statement(
+                "Pull queries on streams are disabled. To create a push query on the stream, add EMIT CHANGES to the \
+                 end. To enable pull queries on streams, set the ksql.query.pull.stream.enabled config to 'true'.",
+            ));
+        }
+        Ok(())
     }
 
     fn pull_select(
