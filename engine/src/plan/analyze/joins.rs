@@ -390,7 +390,8 @@ impl QueryPlanner<'_> {
                 word(r)
             ))),
             (l, r) => {
-                let is = |w: Option<WindowInfo>| w.map_or("not windowed".to_string(), |w| format!("{} windowed", word(w)));
+                let is =
+                    |w: Option<WindowInfo>| w.map_or("not windowed".to_string(), |w| format!("{} windowed", word(w)));
                 Err(Error::statement(format!(
                     "Can not join windowed source to non-windowed source.\n`{}` is {}\n`{}` is {}",
                     alias(0),
