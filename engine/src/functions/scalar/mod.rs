@@ -15,6 +15,7 @@ mod dates;
 mod json;
 mod lambdas;
 mod maps;
+mod mathematics;
 mod nulls;
 mod numbers;
 mod text;
@@ -143,6 +144,7 @@ impl ScalarFunction {
 static REGISTRY: LazyLock<BTreeMap<&'static str, ScalarFunction>> = LazyLock::new(|| {
     [
         numbers::functions(),
+        mathematics::functions(),
         text::functions(),
         bytes::functions(),
         json::functions(),
