@@ -44,12 +44,15 @@ pub fn string(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
+/// Names that read as something else where an expression starts: `ARRAY[1]`, `TIMESTAMPADD(DAY, …)`.
+const AMBIGUOUS: &[&str] = &["ARRAY", "DAY", "HOUR", "MAP", "MINUTE", "SECOND", "STRUCT"];
+
 /// Whether an identifier must be quoted to keep its spelling.
 pub fn needs_quotes(name: &str) -> bool {
     let mut chars = name.chars();
     let plain = chars.next().is_some_and(|c| c.is_ascii_uppercase() || c == '_')
         && chars.all(|c| is_word_part(c) && !c.is_ascii_lowercase());
-    !plain || is_reserved(name)
+    !plain || is_reserved(name) || AMBIGUOUS.contains(&name)
 }
 
 pub(super) struct Name<'a>(pub &'a str, pub Style);
@@ -188,8 +191,14 @@ impl<'a> Display for Printed<'a, Expr> {
                 list(f, args)?;
                 f.write_char(')')
             }
-            Expr::Subscript { base, index } => write!(f, "{}[{}]", part(base), part(index)),
-            Expr::Field { base, field } => write!(f, "{}->{}", part(base), Name(field, style)),
+            Expr::Subscript { base, index } => {
+                suffixed(f, base, style)?;
+                write!(f, "[{}]", part(index))
+            }
+            Expr::Field { base, field } => {
+                suffixed(f, base, style)?;
+                write!(f, "->{}", Name(field, style))
+            }
             Expr::Array(items) => {
                 f.write_str("ARRAY[")?;
                 list(f, items)?;
@@ -211,9 +220,20 @@ impl<'a> Display for Printed<'a, Expr> {
                 write!(f, ") => {}", part(body))
             }
             Expr::IntervalUnit(unit) => f.write_str(unit),
-            Expr::AtTimeZone { expr, zone } => write!(f, "({} AT TIME ZONE {})", part(expr), string(zone)),
+            Expr::AtTimeZone { expr, zone } => {
+                f.write_char('(')?;
+                suffixed(f, expr, style)?;
+                write!(f, " AT TIME ZONE {})", string(zone))
+            }
         }
     }
+}
+
+/// What `[…]`, `->` or AT TIME ZONE follows: a sign binds looser than they do.
+fn suffixed(f: &mut Formatter<'_>, base: &Expr, style: Style) -> fmt::Result {
+    let is_signed = matches!(base, Expr::Negate(_) | Expr::Plus(_));
+    let printed = Printed { node: base, style };
+    if is_signed && style == Style::Sql { write!(f, "({printed})") } else { printed.fmt(f) }
 }
 
 /// `(… NOT LIKE …)` in SQL, `(NOT (… LIKE …))` in messages.
