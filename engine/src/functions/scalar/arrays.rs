@@ -56,17 +56,13 @@ pub fn functions() -> Vec<ScalarFunction> {
                 })
             }),
         ScalarFunction::new("ARRAY_DISTINCT", CATEGORY, "The items without repetitions.")
-            .overload("(ARRAY<T> array) -> ARRAY<T>", |args, ctx| set(args, ctx, |_, _| true)),
+            .overload("(ARRAY<T> array) -> ARRAY<T>", |args, ctx| set(args, ctx, Keep::All)),
         ScalarFunction::new("ARRAY_UNION", CATEGORY, "The items of both arrays without repetitions.")
-            .overload("(ARRAY<T> left, ARRAY<T> right) -> ARRAY<T>", |args, ctx| set(args, ctx, |_, _| true)),
+            .overload("(ARRAY<T> left, ARRAY<T> right) -> ARRAY<T>", |args, ctx| set(args, ctx, Keep::All)),
         ScalarFunction::new("ARRAY_INTERSECT", CATEGORY, "The items of the left array that the right one has too.")
-            .overload("(ARRAY<T> array1, ARRAY<T> array2) -> ARRAY<T>", |args, ctx| {
-                set(args, ctx, |in_right, _| in_right)
-            }),
+            .overload("(ARRAY<T> array1, ARRAY<T> array2) -> ARRAY<T>", |args, ctx| set(args, ctx, Keep::Common)),
         ScalarFunction::new("ARRAY_EXCEPT", CATEGORY, "The items of the left array that the right one has not.")
-            .overload("(ARRAY<T> left, ARRAY<T> right) -> ARRAY<T>", |args, ctx| {
-                set(args, ctx, |in_right, _| !in_right)
-            }),
+            .overload("(ARRAY<T> left, ARRAY<T> right) -> ARRAY<T>", |args, ctx| set(args, ctx, Keep::LeftOnly)),
         ScalarFunction::new("ARRAY_REMOVE", CATEGORY, "The items that do not equal the value.").overload(
             "(ARRAY<T> array, T element) -> ARRAY<T>",
             |args, ctx| {
@@ -146,23 +142,32 @@ fn encoded(items: &ArrayRef) -> Result<Rows, String> {
     converter.and_then(|c| c.convert_columns(&[items])).map_err(|e| e.to_string())
 }
 
-/// Distinct items: of both arrays for a union, of the left one otherwise, if `keep` says so of being in the right one.
-fn set(args: &[ArrayRef], ctx: &CallContext<'_>, keep: fn(bool, &()) -> bool) -> Evaluated {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    /// Items of every array.
+    All,
+    /// Items of the left array that the right one has too.
+    Common,
+    /// Items of the left array that the right one has not.
+    LeftOnly,
+}
+
+/// Distinct items, in the order they first appear.
+fn set(args: &[ArrayRef], ctx: &CallContext<'_>, keep: Keep) -> Evaluated {
     let lists = Lists::new(args)?;
     let rows = encoded(&lists.items)?;
-    let keeps_all = keep(true, &()) && keep(false, &());
     lists.pick(ctx, |row, picked| {
         let ranges: Option<Vec<Range<u32>>> = (0..args.len()).map(|side| lists.range(side, row)).collect();
-        let Some(ranges) = ranges else { return false };
-        let right: HashSet<&[u8]> = match ranges.get(1) {
-            Some(right) if !keeps_all => right.clone().map(|i| rows.row(i as usize).data()).collect(),
-            _ => HashSet::new(),
-        };
-        let candidates = if keeps_all { ranges } else { vec![ranges[0].clone()] };
+        let Some(mut ranges) = ranges else { return false };
         let mut seen: HashSet<&[u8]> = HashSet::new();
-        for item in candidates.into_iter().flatten() {
+        let right: HashSet<&[u8]> = match keep {
+            Keep::All => HashSet::new(),
+            _ => ranges.drain(1..).flatten().map(|item| rows.row(item as usize).data()).collect(),
+        };
+        for item in ranges.into_iter().flatten() {
             let bytes = rows.row(item as usize).data();
-            if keep(right.contains(bytes), &()) && seen.insert(bytes) {
+            let kept = keep == Keep::All || right.contains(bytes) == (keep == Keep::Common);
+            if kept && seen.insert(bytes) {
                 picked.push(item);
             }
         }

@@ -49,8 +49,8 @@ pub fn functions() -> Vec<ScalarFunction> {
             ["y", "x"],
             f64::atan2,
         ),
-        of_one("DEGREES", "Radians as degrees.", f64::to_degrees),
-        of_one("RADIANS", "Degrees as radians.", f64::to_radians),
+        of_one("DEGREES", "Radians as degrees.", degrees),
+        of_one("RADIANS", "Degrees as radians.", radians),
         ScalarFunction::new("PI", CATEGORY, "The ratio of a circle's circumference to its diameter.")
             .overload("() -> DOUBLE", |_, ctx| Ok(Arc::new(Float64Array::from_value(PI, ctx.rows)))),
         ScalarFunction::new("RANDOM", CATEGORY, "A random number from 0 up to, not including, 1.")
@@ -70,6 +70,16 @@ pub fn functions() -> Vec<ScalarFunction> {
             .overload("(INT start, INT end, INT step) -> ARRAY<INT>", |args, _| series::<Int32Type>(args))
             .overload("(BIGINT start, BIGINT end, INT step) -> ARRAY<BIGINT>", |args, _| series::<Int64Type>(args)),
     ]
+}
+
+/// `Math.toDegrees`, with its order of operations, so that the last digit agrees.
+fn degrees(radians: f64) -> f64 {
+    radians * 180.0 / PI
+}
+
+/// `Math.toRadians`, likewise.
+fn radians(degrees: f64) -> f64 {
+    degrees / 180.0 * PI
 }
 
 fn doubles(args: &[ArrayRef], ctx: &CallContext<'_>) -> Result<Vec<ArrayRef>, String> {
@@ -140,8 +150,8 @@ fn distances(args: &[ArrayRef]) -> Evaluated {
                     .into(),
             );
         }
-        let half_sine = |degrees: f64| (degrees.to_radians() / 2.0).sin().powi(2);
-        let a = half_sine(lat2 - lat1) + half_sine(lon2 - lon1) * lat1.to_radians().cos() * lat2.to_radians().cos();
+        let half_sine = |difference: f64| (radians(difference) / 2.0).sin().powi(2);
+        let a = half_sine(lat2 - lat1) + half_sine(lon2 - lon1) * radians(lat1).cos() * radians(lat2).cos();
         Ok(Some(2.0 * a.sqrt().asin() * radius))
     })
 }

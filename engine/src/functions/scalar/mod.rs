@@ -26,7 +26,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, UInt32Array};
 
-use super::signature::{self, Bindings, Signature};
+use super::signature::{self, Bindings, ParamType, Signature};
 use super::{ArgType, FunctionInfo, FunctionKind, Resolved, SignatureInfo};
 use crate::config::distance;
 use crate::error::{Error, Result};
@@ -184,6 +184,16 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     REGISTRY.keys().copied()
 }
 
+/// Whether calls of the function have lambdas among their arguments.
+pub fn takes_lambda(name: &str) -> bool {
+    let is_lambda = |p: &signature::Parameter| matches!(p.ty, ParamType::Lambda { .. });
+    find(name).is_ok_and(|f| f.overloads.iter().any(|o| o.signature.parameters.iter().any(is_lambda)))
+}
+
+pub fn is_deterministic(name: &str) -> bool {
+    find(name).is_ok_and(|f| f.deterministic)
+}
+
 pub fn list() -> Vec<FunctionInfo> {
     REGISTRY
         .values()
@@ -226,3 +236,6 @@ pub fn evaluation(name: &str, args: &[ArgType]) -> Result<(Evaluation, bool)> {
     let (overload, _) = function.choose(args)?;
     Ok((Arc::clone(&overload.evaluate), function.deterministic))
 }
+
+#[cfg(test)]
+mod tests;

@@ -19,11 +19,12 @@ use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::logical_expr::Expr as DfExpr;
 
-use super::{Compiled, conform, translate};
+use super::{Compiled, translate};
 use crate::error::Result;
 use crate::functions::ArgType;
 use crate::functions::scalar::{CallContext, Evaluated, LambdaBody};
 use crate::functions::udf::ColumnFunction;
+use crate::functions::values::conform;
 use crate::plan::expr::{Expr, ExprKind};
 use crate::types::SqlType;
 

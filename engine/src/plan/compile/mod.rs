@@ -15,7 +15,7 @@ mod translate;
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, make_array, new_null_array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, RecordBatch, new_null_array};
 use arrow::compute::concat;
 use arrow::datatypes::{DataType, Schema};
 use datafusion::common::{DFSchema, DataFusionError};
@@ -26,6 +26,7 @@ use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
 use super::expr::Expr;
 use crate::error::{Error, Result, RowError};
 use crate::functions::values::arithmetic::message;
+use crate::functions::values::conform;
 use crate::functions::values::equality::without_nulls;
 use crate::types::SqlType;
 
@@ -138,37 +139,6 @@ fn row_message(error: DataFusionError) -> String {
         DataFusionError::Context(_, inner) => row_message(*inner),
         other => other.strip_backtrace(),
     }
-}
-
-/// The array with exactly this type: nested fields may differ in nullability and names alone.
-pub(crate) fn conform(array: ArrayRef, ty: &DataType) -> std::result::Result<ArrayRef, String> {
-    if array.data_type() == ty {
-        return Ok(array);
-    }
-    if array.data_type().equals_datatype(ty) {
-        return retyped(array.to_data(), ty).map(make_array).map_err(|e| e.to_string());
-    }
-    arrow::compute::cast(&array, ty).map_err(|e| e.to_string()).and_then(|cast| {
-        if cast.data_type() == ty { Ok(cast) } else { Err(format!("{} is not {ty}", array.data_type())) }
-    })
-}
-
-fn retyped(
-    data: arrow::array::ArrayData,
-    ty: &DataType,
-) -> std::result::Result<arrow::array::ArrayData, arrow::error::ArrowError> {
-    let child_types: Vec<&DataType> = match ty {
-        DataType::List(field) | DataType::Map(field, _) => vec![field.data_type()],
-        DataType::Struct(fields) => fields.iter().map(|f| f.data_type()).collect(),
-        _ => Vec::new(),
-    };
-    let children = data
-        .child_data()
-        .iter()
-        .zip(child_types)
-        .map(|(child, ty)| retyped(child.clone(), ty))
-        .collect::<std::result::Result<Vec<_>, _>>()?;
-    data.into_builder().data_type(ty.clone()).child_data(children).build()
 }
 
 #[cfg(test)]
