@@ -125,6 +125,7 @@ mod tests {
         let joined = first("SELECT CONCAT('a', NULL, 'b')").await.unwrap();
         assert_eq!(joined.as_string::<i32>().value(0), "ab");
         assert!(first("SELECT ARRAY_JOIN(1)").await.is_err());
+        assert_eq!(first("SELECT PI()").await.unwrap().len(), 1);
         let others = first("SELECT date_part('year', DATE '2020-01-01')").await.unwrap();
         assert_eq!(others.len(), 1);
     }
