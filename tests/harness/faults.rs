@@ -108,6 +108,10 @@ impl FaultDisk {
         inner.crash_at = Some(inner.operations + operations);
     }
 
+    pub fn crash_never(&self) {
+        self.inner().crash_at = None;
+    }
+
     /// The nth operation from now on fails once.
     pub fn fail_after(&self, operations: u64, kind: io::ErrorKind) {
         let mut inner = self.inner();

@@ -381,15 +381,14 @@ impl Background {
     fn remove(&self, pass: &mut Pass) -> Result<()> {
         let _nobody_reads = self.reading.write();
         let trimmable = self.trimmable(pass.checkpoint);
-        if trimmable > 0 {
-            for _ in 0..trimmable {
-                let file = self.files.lock().first().map(|f| f.first);
-                if let Some(first) = file {
-                    self.disk.remove(&self.paths.wal.join(file_name(first)))?;
-                    self.files.lock().remove(0);
-                }
+        for _ in 0..trimmable {
+            let oldest = self.files.lock().first().map(|f| f.first);
+            if let Some(first) = oldest {
+                self.disk.remove(&self.paths.wal.join(file_name(first)))?;
+                // Each before the next: were a younger one gone and an older one back after a crash, there would be a gap.
+                self.disk.sync_directory(&self.paths.wal)?;
+                self.files.lock().remove(0);
             }
-            self.disk.sync_directory(&self.paths.wal)?;
         }
         self.remove_doomed(pass)?;
         let (dropped, forgotten) = {

@@ -287,9 +287,10 @@ impl Recovery<'_> {
 
     /// Cuts the torn file and removes those after it; what is left is on disk when this returns.
     fn cut(&self, torn: Option<(PathBuf, usize)>, removed: &[PathBuf], chain: &Chain) -> Result<()> {
-        // Newest first: a crash on the way leaves a log without a gap.
+        // Newest first, each before the next: a crash on the way leaves a log without a gap.
         for path in removed.iter().rev() {
             self.disk.remove(path)?;
+            self.disk.sync_directory(&self.paths.wal)?;
         }
         if let Some((path, end)) = torn.filter(|(path, _)| !removed.contains(path)) {
             tracing::info!(file = %path.display(), byte = end, "cut off the unfinished end of the write-ahead log");

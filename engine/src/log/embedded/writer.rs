@@ -135,11 +135,6 @@ impl Writer {
         }
     }
 
-    /// What is known to survive a crash.
-    pub fn synced(&self) -> LogPosition {
-        LogPosition(self.progress.lock().wal.synced())
-    }
-
     fn step(&self, when: When) -> Result<Left> {
         let mut progress = self.progress.lock();
         let progress = &mut *progress;

@@ -158,12 +158,6 @@ struct ReadEntry {
 }
 
 impl SchemaTable {
-    pub fn of(writer: &SchemaWriter) -> SchemaTable {
-        let mut table = SchemaTable::default();
-        writer.schemas().for_each(|schema| table.push(schema.clone()));
-        table
-    }
-
     pub fn len(&self) -> usize {
         self.entries.len()
     }
@@ -289,7 +283,7 @@ mod tests {
         for (number, bytes) in writer.take_fresh() {
             table.define(number, &bytes).unwrap();
         }
-        assert_eq!(table.len(), SchemaTable::of(&writer).len());
+        assert_eq!(table.len(), writer.schemas().count());
         let all = Buffer::from_slice_ref(&out);
         let mut from = Bytes::new(&out);
         let read = bodies.iter().map(|_| table.take_body(&mut from, &all).unwrap()).collect();
