@@ -7,13 +7,27 @@
 //! `decode(encode(canonicalise(x))) == canonicalise(x)` for every format; the sink canonicalises, so that a reader
 //! of the same format and schema may share the columns without decoding.
 
+mod columns;
+mod delimited;
+pub mod json;
+mod kafka;
+mod none;
+pub mod number;
+pub mod sniff;
+pub mod temporal;
+pub mod windowed;
+
+#[cfg(test)]
+mod roundtrip;
+
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BinaryArray};
+use arrow::array::{Array, ArrayRef, BinaryArray, BooleanArray, BooleanBufferBuilder};
 use arrow::buffer::BooleanBuffer;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Result, RowError};
+use crate::error::{Error, Result, RowError};
+use crate::schema::Column;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum FormatName {
@@ -80,11 +94,60 @@ pub trait Format: Send + Sync {
     /// What decoding the encoded form would give, without making it. `null` marks rows that are null as a whole.
     fn canonicalise(&self, columns: Vec<ArrayRef>, null: Option<&BooleanBuffer>) -> Result<Canonical>;
 
-    /// Rows marked in `null` become null records.
+    /// Rows marked in `null` become null records. Without columns the number of rows is that of `null`.
     fn encode(&self, columns: &[ArrayRef], null: Option<&BooleanBuffer>) -> Result<Encoded>;
 }
 
 pub type FormatRef = Arc<dyn Format>;
+
+/// The format `spec` for these columns on this side of a record.
+pub fn create(spec: &FormatSpec, columns: &[Column], side: Side) -> Result<FormatRef> {
+    match spec.name {
+        _ if columns.is_empty() && side == Side::Key => none::create(columns),
+        FormatName::None => none::create(columns),
+        FormatName::Kafka => kafka::create(columns),
+        FormatName::Delimited => delimited::create(columns, spec.delimiter),
+        FormatName::Json => json::create(columns, side, spec.wrap_single),
+        FormatName::JsonSr | FormatName::Avro | FormatName::Protobuf | FormatName::ProtobufNosr => {
+            Err(Error::statement(format!("format {} is not built yet", spec.name.sql()))
+                .with_hint("Use JSON, DELIMITED or KAFKA."))
+        }
+    }
+}
+
+/// A set of rows as bits, None if there are none.
+fn rows_of(rows: &[usize], len: usize) -> Option<BooleanBuffer> {
+    if rows.is_empty() {
+        return None;
+    }
+    let mut bits = BooleanBufferBuilder::new(len);
+    bits.append_n(len, false);
+    rows.iter().for_each(|&row| bits.set_bit(row, true));
+    Some(bits.finish())
+}
+
+/// Columns that are null in every row that is null as a whole; with `bare`, a null in the only column makes such a row.
+fn absorb_nulls(
+    columns: Vec<ArrayRef>,
+    null: Option<&BooleanBuffer>,
+    bare: bool,
+) -> Result<(Vec<ArrayRef>, Option<BooleanBuffer>)> {
+    let mut null = null.filter(|bits| bits.count_set_bits() > 0).cloned();
+    if bare
+        && let Some(nulls) = columns.first().and_then(|c| c.logical_nulls())
+        && nulls.null_count() > 0
+    {
+        let missing = !nulls.inner();
+        null = Some(match null {
+            Some(bits) => &bits | &missing,
+            None => missing,
+        });
+    }
+    let Some(bits) = null else { return Ok((columns, None)) };
+    let mask = BooleanArray::new(bits.clone(), None);
+    let columns = columns.iter().map(|c| arrow::compute::nullif(c, &mask)).collect::<Result<_, _>>()?;
+    Ok((columns, Some(bits)))
+}
 
 impl FormatSpec {
     pub fn new(name: FormatName) -> Self {
