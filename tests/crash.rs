@@ -186,7 +186,11 @@ impl Run {
             1 | 4 | 9 | 15 | 19 => {
                 let to = topic("IN").partition(step as u32 % 2);
                 let records = input(1 + step % 3).collect();
-                self.commit("door", Effect { appends: vec![(to, records)], ..Effect::default() }, step % 2 == 0)?;
+                self.commit(
+                    "door",
+                    Effect { appends: vec![(to, records)], ..Effect::default() },
+                    step.is_multiple_of(2),
+                )?;
             }
             7 => {
                 let to = topic("IN").partition(0);
@@ -214,7 +218,7 @@ impl Run {
                 self.create("SCRATCH")?;
                 let to = log.topic("SCRATCH").expect("it was just created").partition(0);
                 let appends = vec![(to, input(3).collect())];
-                self.commit("door", Effect { appends, ..Effect::default() }, step % 2 == 0)?;
+                self.commit("door", Effect { appends, ..Effect::default() }, step.is_multiple_of(2))?;
             }
             13 => {
                 let controls = vec![Control::ForgetQuery { query: OTHER.into() }];
@@ -223,7 +227,10 @@ impl Run {
                 let state = vec![(store, vec![("new".to_string(), Some(1))])];
                 self.commit(OTHER, Effect { state, ..Effect::default() }, false)?;
             }
-            _ => log.work().and_then(|()| if step % 2 == 0 { log.checkpoint() } else { Ok(()) }).map_err(text)?,
+            _ => log
+                .work()
+                .and_then(|()| if step.is_multiple_of(2) { log.checkpoint() } else { Ok(()) })
+                .map_err(text)?,
         }
         Ok(())
     }
@@ -504,7 +511,7 @@ enum Cuts {
 fn campaign(planted: Planted, stride: usize, cuts: Cuts) -> Result<u64, (u64, Cut, Failure)> {
     let mut chance = Chance(7);
     for (turn, crash_at) in (1..).step_by(stride).enumerate() {
-        let all = [Cut::DropUnsynced, Cut::KeepUnsynced, Cut::Scramble { seed: chance.next() }];
+        let all = [Cut::DropUnsynced, Cut::KeepUnsynced, Cut::Scramble { seed: chance.number() }];
         for (number, cut) in all.into_iter().enumerate() {
             if cuts == Cuts::InTurn && turn % 3 != number {
                 continue;

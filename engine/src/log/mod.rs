@@ -218,6 +218,7 @@ impl Commit {
 }
 
 /// A batch that did not fit into a group any more, or nothing.
+#[expect(clippy::large_enum_variant, reason = "made once per batch; a box would cost more than the move")]
 pub enum Appended {
     Done,
     /// The group's limit is reached; commit it and put this batch into the next.

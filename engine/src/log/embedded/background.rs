@@ -339,7 +339,7 @@ impl Background {
     fn checkpoint(&self, pass: &mut Pass) -> Result<()> {
         let checkpoint = {
             let state = self.core.lock();
-            let mut partitions: Vec<_> = state.partitions.values().map(|p| ends(p)).collect();
+            let mut partitions: Vec<_> = state.partitions.values().map(ends).collect();
             partitions.sort();
             Checkpoint {
                 format: super::FORMAT,

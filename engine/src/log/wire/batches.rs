@@ -218,7 +218,7 @@ impl SchemaTable {
 #[cfg(test)]
 mod tests {
     use arrow::array::{
-        Array, BinaryArray, BooleanArray, Decimal256Array, Int32Array, Int64Array, ListArray, MapBuilder, StringArray,
+        BinaryArray, BooleanArray, Decimal256Array, Int32Array, Int64Array, ListArray, MapBuilder, StringArray,
         StringBuilder, StructArray,
     };
     use arrow::buffer::BooleanBuffer;
