@@ -27,6 +27,7 @@ mod lexer;
 mod limits;
 mod parser;
 pub mod print;
+mod print_formatted;
 mod print_statement;
 mod query;
 mod source;
