@@ -1,2 +1,4 @@
 //! Tests.
+
+mod crash;
 mod engine;
