@@ -133,7 +133,6 @@ pub const SETTINGS: &[Setting] = &[
         Some("exactly_once_v2"),
         "Headwater is always exactly-once; accepted for compatibility.",
     ),
-    setting("snapshot_interval_ms", Integer, Some("30000"), "How often changed state is snapshotted."),
     setting(
         "task.time.skew.max.ms",
         Integer,

@@ -4,9 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
-use parking_lot::{Condvar, Mutex, RwLock};
+use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::commands::Change;
 use crate::catalog::{Catalog, PersistentQuery, Source};
@@ -89,8 +88,6 @@ pub(crate) struct EngineInner {
     step: bool,
     next_session: std::sync::atomic::AtomicU64,
     closed: AtomicBool,
-    stop_background: Arc<(Mutex<bool>, Condvar)>,
-    background: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
 impl Engine {
@@ -135,8 +132,6 @@ impl Engine {
                 step: config.step,
                 next_session: Default::default(),
                 closed: AtomicBool::new(false),
-                stop_background: Arc::default(),
-                background: Mutex::new(None),
             }),
         };
         if !engine.default_settings().strict() {
@@ -147,9 +142,6 @@ impl Engine {
             if let Err(error) = engine.inner.runtime.start(query.clone(), &catalog) {
                 return Err(error.prefixed(&format!("query {} cannot be started again: ", query.id)));
             }
-        }
-        if durable && !config.step {
-            engine.start_background()?;
         }
         Ok(engine)
     }
@@ -456,44 +448,12 @@ impl Engine {
             .map(|q| q.id.clone())
     }
 
-    fn start_background(&self) -> Result<()> {
-        let runtime = self.inner.runtime.clone();
-        let stop = self.inner.stop_background.clone();
-        let interval = self.default_settings().integer("snapshot_interval_ms").unwrap_or(30_000).max(100) as u64;
-        let thread = std::thread::Builder::new().name("snapshots".into()).spawn(move || {
-            let (stopped, wake) = &*stop;
-            let mut stopped = stopped.lock();
-            while !*stopped {
-                wake.wait_for(&mut stopped, Duration::from_millis(interval));
-                if *stopped {
-                    return;
-                }
-                parking_lot::MutexGuard::unlocked(&mut stopped, || {
-                    if let Err(error) = runtime.snapshot_changed() {
-                        tracing::error!("snapshots cannot be written: {error}");
-                    }
-                });
-            }
-        })?;
-        *self.inner.background.lock() = Some(thread);
-        Ok(())
-    }
-
-    /// Stops queries where they are, snapshots what changed, flushes, releases the directory. Safe to call twice.
+    /// Stops queries where they are, flushes, releases the directory. Safe to call twice.
     pub fn close(&self) -> Result<()> {
         if self.inner.closed.swap(true, Ordering::SeqCst) {
             return Ok(());
         }
-        let (stopped, wake) = &*self.inner.stop_background;
-        *stopped.lock() = true;
-        wake.notify_all();
-        if let Some(thread) = self.inner.background.lock().take()
-            && thread.join().is_err()
-        {
-            tracing::error!("the snapshot thread ended by panic");
-        }
         self.inner.runtime.close();
-        self.inner.runtime.snapshot_changed()?;
         self.inner.log.close()
     }
 

@@ -162,11 +162,11 @@ fn bind(engine: &Engine, mut query: Query, queue: Arc<ResultQueue>) -> Result<(S
         catalog: &catalog,
         tables,
         state: &state,
-        scalars: crate::functions::scalar::datafusion_udfs()
+        scalars: Vec::<Arc<ScalarUDF>>::new()
             .into_iter()
             .map(|f| (f.name().to_uppercase(), f))
             .collect(),
-        aggregates: crate::functions::aggregate::datafusion_udafs()
+        aggregates: Vec::<Arc<AggregateUDF>>::new()
             .into_iter()
             .map(|f| (f.name().to_uppercase(), f))
             .collect(),

@@ -7,8 +7,7 @@
 //! |---|---|
 //! | session | start, stop, pause, replace a query; a client's query; a pull; wait until caught up |
 //! | step mode | release one record to one query, run its stages until idle |
-//! | background | snapshots of changed tasks |
-
+//! 
 pub mod merge;
 pub mod pool;
 pub mod query;
@@ -28,14 +27,13 @@ use crate::catalog::{Catalog, PersistentQuery};
 use crate::clock::{Clock, Stopwatch};
 use crate::error::{Error, Result};
 use crate::format::{self, Side};
-use crate::log::{Log, Offset, ProducerId, ReadLevel, Topic, TopicPartition};
+use crate::log::{Log, LogPosition, Offset, Producer, ProducerId, ReadLevel, StoreId, Topic, TopicPartition};
 use crate::ops::{Counters, Lookup};
 use crate::plan::QueryPlan;
 use crate::plan::lower::{OperatorSettings, Pipeline, Stage, StageInput, StageOutput, lower};
 use crate::plan::steps::Plan;
 use crate::results::{ResultColumn, ResultKind, ResultQueue, ResultStream};
 use crate::rows::Rows;
-use crate::state::snapshot;
 use crate::types::SqlType;
 use pool::{Pool, TaskCell};
 use query::{Progress, QueryShared, QueryState};
@@ -338,28 +336,12 @@ impl Runtime {
         Ok(task)
     }
 
-    /// Newest snapshot, then the changes of the groups after it.
-    fn restore(
-        &self,
-        task: &mut Task,
-        query: &str,
-        partition: u32,
-        producer: &dyn crate::log::Producer,
-    ) -> Result<()> {
-        let directory = self.log.snapshot_directory();
+    /// Puts back what the log keeps of the task's state: its snapshots and the changes after them.
+    fn restore(&self, task: &mut Task, query: &str, partition: u32, producer: &dyn Producer) -> Result<()> {
         for run in task.stages_mut() {
             for step in run.pipeline.stateful_steps() {
-                let store = crate::log::StoreId { query: query.to_string(), step: run.id << 16 | step, partition };
-                let mut after = crate::log::LogPosition::default();
-                if let Some(directory) = &directory
-                    && let Some((changes, position)) = snapshot::load_newest(directory, &store)?
-                {
-                    for changes in &changes {
-                        run.pipeline.apply(step, changes)?;
-                    }
-                    after = position;
-                }
-                for (_, changes) in producer.redo(&store, after)? {
+                let store = StoreId { query: query.to_string(), step: run.id << 16 | step, partition };
+                for (_, changes) in producer.redo(&store, LogPosition::default())? {
                     run.pipeline.apply(step, &changes)?;
                 }
             }
@@ -532,6 +514,11 @@ impl Runtime {
         Ok(Some(all))
     }
 
+    /// Waits until any query moves, at most `timeout`.
+    pub fn wait_for_progress(&self, timeout: Duration) {
+        self.progress.wait(timeout);
+    }
+
     /// Waits until the queries have consumed what their inputs hold now, one after another (a later one reads what an
     /// earlier one writes). The error names the query that lags.
     pub fn wait_caught_up(&self, queries: &[String], timeout: Duration) -> Result<()> {
@@ -611,43 +598,6 @@ impl Runtime {
                 }
             })
             .collect()
-    }
-
-    /// Writes snapshots of all tasks whose state has changed; returns how many.
-    pub fn snapshot_changed(&self) -> Result<usize> {
-        let Some(directory) = self.log.snapshot_directory() else { return Ok(0) };
-        let queries: Vec<_> = self.queries.read().values().cloned().collect();
-        let mut written = 0;
-        for query in queries {
-            for running in &query.tasks {
-                let (position, parts) = {
-                    let mut task = running.task.lock();
-                    if !task.changed_since_snapshot {
-                        continue;
-                    }
-                    task.changed_since_snapshot = false;
-                    let mut parts = Vec::new();
-                    for run in task.stages() {
-                        for (step, changes) in run.pipeline.snapshot()? {
-                            let store = crate::log::StoreId {
-                                query: query.shared.id.clone(),
-                                step: run.id << 16 | step,
-                                partition: task.partition,
-                            };
-                            parts.push((store, changes));
-                        }
-                    }
-                    (task.last_commit, parts)
-                };
-                self.log.wait_durable(position)?;
-                for (store, changes) in parts {
-                    snapshot::write(&directory, &store, position, &changes)?;
-                    self.log.state_covered(&store, position)?;
-                    written += 1;
-                }
-            }
-        }
-        Ok(written)
     }
 
     /// Step mode: releases records of one source partition to one query and runs its stages until they are idle.

@@ -110,7 +110,6 @@ pub struct Task {
     /// Rejected records not written yet: `(input, record)`.
     rejected: Vec<(usize, Rejected)>,
     next_input: usize,
-    pub changed_since_snapshot: bool,
     pub last_commit: crate::log::LogPosition,
 }
 
@@ -225,7 +224,6 @@ impl Task {
             ordered: parts.ordered,
             rejected: Vec::new(),
             next_input: 0,
-            changed_since_snapshot: false,
             last_commit: Default::default(),
         }
     }
@@ -357,12 +355,10 @@ impl Task {
             error: RowError::new(error.row, error.message),
             time,
         }));
-        let mut changed = false;
         if self.track_state {
             for run in &mut self.stages {
                 for (step, changes) in run.pipeline.take_changes()? {
                     if !changes.is_empty() {
-                        changed = true;
                         let store = StoreId { query: self.query.id.clone(), step: run.id << 16 | step, partition: self.partition };
                         transaction.state(&store, changes);
                     }
@@ -404,7 +400,6 @@ impl Task {
         self.rejected.clear();
         let receipt = transaction.commit(ReadLevel::Sequenced, Some(waker))?.wait()?;
         self.last_commit = receipt.position;
-        self.changed_since_snapshot |= changed;
         Ok(())
     }
 

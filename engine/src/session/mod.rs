@@ -107,8 +107,11 @@ impl Session {
 
     /// Splits text into statements and parses them. DEFINE takes effect for the statements after it.
     pub fn parse(&mut self, text: &str) -> Result<Vec<ParsedStatement>> {
-        let substitute = self.settings.bool("ksql.variable.substitution.enable");
-        stacker::grow(PLANNING_STACK_BYTES, || sql::parse(text, &self.variables, substitute))
+        let options = sql::ParseOptions {
+            strict: self.settings.strict(),
+            substitute_variables: self.settings.bool("ksql.variable.substitution.enable"),
+        };
+        sql::parse(text, &self.variables, options)
     }
 
     /// Plans all statements, one on top of the other, without doing anything (ksqlDB validates a request's statements

@@ -349,7 +349,7 @@ impl Session {
                 Some(problem) if watch.elapsed() >= timeout || self.engine.is_step() => {
                     return Err(Error::statement(problem));
                 }
-                Some(_) => std::thread::sleep(std::time::Duration::from_millis(10)),
+                Some(_) => self.engine.runtime().wait_for_progress(std::time::Duration::from_millis(10)),
             }
         }
     }
