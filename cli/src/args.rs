@@ -20,7 +20,7 @@ pub struct Args {
     pub common: Common,
 
     /// Run these statements and leave
-    #[arg(short = 'e', long, value_name = "SQL")]
+    #[arg(short = 'e', long, value_name = "SQL", allow_hyphen_values = true)]
     pub execute: Option<String>,
 
     /// Run the statements of a file and leave
