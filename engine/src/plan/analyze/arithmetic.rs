@@ -54,9 +54,16 @@ pub fn arithmetic(
     Ok(Expr { kind, ty })
 }
 
-/// Two strings in one.
-pub fn concat(left: Expr, right: Expr) -> Expr {
-    Expr { kind: ExprKind::Call { name: "CONCAT".into(), args: vec![left, right] }, ty: SqlType::String }
+/// Two strings in one; a chain is one call.
+fn concat(left: Expr, right: Expr) -> Expr {
+    let args = match left.kind {
+        ExprKind::Call { name, mut args } if name == "CONCAT" => {
+            args.push(right);
+            args
+        }
+        _ => vec![left, right],
+    };
+    Expr { kind: ExprKind::Call { name: "CONCAT".into(), args }, ty: SqlType::String }
 }
 
 /// `-expr`; a constant is negated now.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes as arrow_types;
 
+use super::{coerce, literals};
 use crate::error::{Error, Result};
 use crate::plan::compile::Compiled;
 use crate::plan::expr::{Expr, ExprKind, Value};
@@ -34,6 +35,53 @@ pub fn evaluate_array(expr: &Expr) -> Result<ArrayRef> {
         Some(error) => Err(Error::statement(error.message)),
         None => Ok(array),
     }
+}
+
+/// `expr` as a column's value, or None if it cannot be one. Values to insert coerce more freely than expressions: what
+/// counts is the value, not its type (the INTEGER 12 fits a DECIMAL(4, 2)), any NULL is NULL, and of a STRUCT only the
+/// fields of the column are taken.
+pub fn insertable(expr: &Expr, target: &SqlType) -> Result<Option<Expr>> {
+    if expr.ty == *target {
+        return Ok(Some(expr.clone()));
+    }
+    let kind = match (&expr.kind, target) {
+        (ExprKind::Literal(Value::Null), _) => ExprKind::Literal(Value::Null),
+        (ExprKind::Literal(_), _) => return Ok(literals::convert(expr, target)),
+        (ExprKind::Array(items), SqlType::Array(item)) => {
+            let items = items.iter().map(|e| insertable(e, item)).collect::<Result<Option<Vec<_>>>>()?;
+            match items {
+                Some(items) => ExprKind::Array(items),
+                None => return Ok(None),
+            }
+        }
+        (ExprKind::Map(entries), SqlType::Map(key, value)) => {
+            let mut coerced = Vec::with_capacity(entries.len());
+            for (k, v) in entries {
+                match (insertable(k, key)?, insertable(v, value)?) {
+                    (Some(k), Some(v)) => coerced.push((k, v)),
+                    _ => return Ok(None),
+                }
+            }
+            ExprKind::Map(coerced)
+        }
+        (ExprKind::Struct(values), SqlType::Struct(fields)) => {
+            let mut coerced = Vec::with_capacity(fields.len());
+            for field in fields {
+                let value = match values.iter().find(|(name, _)| *name == field.name) {
+                    Some((_, value)) => match insertable(value, &field.ty)? {
+                        Some(value) => value,
+                        None => return Ok(None),
+                    },
+                    None => Expr::null(field.ty.clone()),
+                };
+                coerced.push((field.name.clone(), value));
+            }
+            ExprKind::Struct(coerced)
+        }
+        _ if expr.ty.is_nested() => return Ok(coerce::implicit(expr, target)),
+        _ => return insertable(&Expr::literal(evaluate(expr)?, expr.ty.clone()), target),
+    };
+    Ok(Some(Expr { kind, ty: target.clone() }))
 }
 
 /// The element of an array of `ty` as a constant; arrays, maps and structs have no constant form.

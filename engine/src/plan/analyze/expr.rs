@@ -17,8 +17,8 @@
 
 use super::comparison::{compare, epoch_ms};
 use super::type_names::resolve_type;
-use super::walk::{self, collect_columns, deep};
-use super::{arithmetic, casts, coerce, comparison, literals};
+use super::walk::{self, deep};
+use super::{arithmetic, casts, coerce, comparison, constant, literals};
 use crate::config::Settings;
 use crate::error::{Error, Position, Result};
 use crate::functions::ArgType;
@@ -28,7 +28,8 @@ use crate::types::SqlType;
 
 /// What names mean where an expression stands.
 pub trait Scope {
-    /// The column `source.name` or `name`. Errors are complete messages: they are passed on as they are.
+    /// The column `source.name` or `name`. Unknown names of a statement are better refused before it is typed; an
+    /// error from here gets the same prefix as one about types.
     fn column(&self, source: Option<&str>, name: &str, position: Position) -> Result<Expr>;
 
     /// A type made by CREATE TYPE.
@@ -132,10 +133,15 @@ impl<'a> Analyzer<'a> {
         self.node(e).map_err(|fault| self.settle(fault, e))
     }
 
-    /// The expression as `target`, by implicit coercion.
+    /// The expression as `target`, by implicit coercion; as a value to insert it may do what [`constant::insertable`]
+    /// says.
     pub fn expr_as(&self, e: &ast::Expr, target: &SqlType) -> Result<Expr> {
         let Some(expr) = self.expr_or_null(e)? else { return Ok(Expr::null(target.clone())) };
-        coerce::implicit(&expr, target).ok_or_else(|| {
+        let coerced = match self.clause {
+            Clause::Values => constant::insertable(&expr, target)?,
+            _ => coerce::implicit(&expr, target),
+        };
+        coerced.ok_or_else(|| {
             Error::statement(format!("Expected type {target} but got {} ({})", expr.ty, text(e)))
                 .at_maybe(walk::position(e))
                 .with_hint(format!("CAST({} AS {target}) converts it.", text(e)))
@@ -149,8 +155,6 @@ impl<'a> Analyzer<'a> {
         if inner.clause != Clause::Pull {
             inner.clause = Clause::Predicate;
         }
-        // Unknown names are reported as what they are, before anything is said of types.
-        inner.check_columns(e)?;
         let printed = || text(e);
         let typed = match inner.node(e) {
             Ok(typed) => typed,
@@ -180,16 +184,6 @@ impl<'a> Analyzer<'a> {
             ast::Expr::Lambda { parameters, .. } => ArgType::Lambda { parameters: parameters.len(), body: None },
             e => self.expr_or_null(e)?.map_or(ArgType::Null, |expr| ArgType::Sql(expr.ty)),
         })
-    }
-
-    fn check_columns(&self, e: &ast::Expr) -> Result<()> {
-        // Only what is not computed elsewhere is looked up here.
-        let rest =
-            walk::substitute(e, &|part| self.scope.replacement(part).map(|_| ast::Expr::Literal(ast::Literal::Null)));
-        for column in collect_columns(&rest) {
-            self.scope.column(column.source, column.name, column.position)?;
-        }
-        Ok(())
     }
 
     fn settle(&self, fault: Fault, e: &ast::Expr) -> Error {
@@ -235,7 +229,7 @@ impl<'a> Analyzer<'a> {
             ast::Expr::Not(inner) => boolean(ExprKind::Not(self.truth(inner)?)),
             ast::Expr::IsNull { expr, negated } => match self.node(expr)? {
                 Some(expr) => boolean(ExprKind::IsNull { expr: Box::new(expr), negated: *negated }),
-                None => constant(!negated),
+                None => truth_value(!negated),
             },
             ast::Expr::Between { expr, low, high, negated } => {
                 let low = self.comparison(ComparisonOp::GreaterOrEqual, expr, low).map_err(late)?;
@@ -310,10 +304,10 @@ impl<'a> Analyzer<'a> {
         let parts: Vec<&ast::Expr> = std::iter::once(expr).chain(list).collect();
         let typed = parts.iter().map(|e| self.node(e)).collect::<Typed<Vec<_>>>()?;
         if typed[0].is_none() {
-            return Ok(constant(false));
+            return Ok(truth_value(false));
         }
         let coerced = coerce::list(typed, &|i| text(parts[i])).map_err(Fault::in_code)?;
-        let Some((_, mut values)) = coerced else { return Ok(constant(false)) };
+        let Some((_, mut values)) = coerced else { return Ok(truth_value(false)) };
         let value = values.remove(0);
         // Nothing equals null.
         values.retain(|v| !matches!(v.kind, ExprKind::Literal(Value::Null)));
@@ -324,7 +318,7 @@ impl<'a> Analyzer<'a> {
                 right: Box::new(candidate),
             })
         });
-        Ok(balanced_or(equals.collect()).unwrap_or_else(|| constant(false)))
+        Ok(balanced_or(equals.collect()).unwrap_or_else(|| truth_value(false)))
     }
 
     fn like(&self, expr: &ast::Expr, pattern: &ast::Expr, escape: Option<&str>, negated: bool) -> Typed<Expr> {
@@ -538,7 +532,7 @@ fn boolean(kind: ExprKind) -> Expr {
     Expr { kind, ty: SqlType::Boolean }
 }
 
-fn constant(value: bool) -> Expr {
+fn truth_value(value: bool) -> Expr {
     boolean(ExprKind::Literal(Value::Boolean(value)))
 }
 

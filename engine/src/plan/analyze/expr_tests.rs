@@ -13,7 +13,7 @@ impl Scope for Fake {
             "S" => SqlType::String,
             "T" => SqlType::Timestamp,
             "A" => SqlType::array(SqlType::Bigint),
-            _ => return Err(Error::statement(format!("SELECT column '{name}' cannot be resolved.")).at(position)),
+            _ => return Err(Error::statement(format!("Unknown column {name}.")).at(position)),
         };
         Ok(Expr::column(name, ty))
     }
@@ -83,7 +83,7 @@ fn a_predicate_must_be_boolean_and_says_so() {
     assert!(failed(string("x")).starts_with("Type error in WHERE expression: Should evaluate to boolean but is "));
     let mismatch = compare_ast(Compare::Equal, column("N"), string("x"));
     assert!(failed(mismatch).starts_with("Error in WHERE expression: Cannot compare "));
-    assert_eq!(failed(column("NOPE")), "SELECT column 'NOPE' cannot be resolved.");
+    assert_eq!(failed(column("NOPE")), "Error in WHERE expression: Unknown column NOPE.");
 }
 
 #[test]
@@ -145,4 +145,21 @@ fn null_alone_has_no_type_but_takes_a_wanted_one() {
     let typed = with_analyzer(|a| a.expr_as(&literal(Literal::Null), &SqlType::Date)).unwrap();
     assert_eq!(typed, Expr::null(SqlType::Date));
     assert!(with_analyzer(|a| a.expr_as(&column("D"), &SqlType::Integer)).is_err());
+}
+
+#[test]
+fn inserted_values_fit_by_value_and_structs_by_name() {
+    let insert = |e: &ast::Expr, ty: &SqlType| {
+        with_analyzer(|a| a.clone().in_clause(Clause::Values).expr_as(e, ty)).map_err(|e| e.to_string())
+    };
+    let decimal = SqlType::decimal(4, 2);
+    let fitted = insert(&literal(Literal::Integer(12)), &decimal).unwrap();
+    assert_eq!(fitted.kind, ExprKind::Literal(Value::Decimal("12.00".into())));
+    assert!(insert(&literal(Literal::Decimal("1.234".into())), &decimal).is_err());
+    let structure =
+        ast::Expr::Struct(vec![("A".into(), literal(Literal::Integer(1))), ("X".into(), string("dropped"))]);
+    let target = SqlType::structure([("A", SqlType::Bigint), ("B", SqlType::String)]);
+    let ExprKind::Struct(fields) = insert(&structure, &target).unwrap().kind else { panic!("not a struct") };
+    assert_eq!(fields[0].1.kind, ExprKind::Literal(Value::Bigint(1)));
+    assert_eq!(fields[1].1, Expr::null(SqlType::String));
 }

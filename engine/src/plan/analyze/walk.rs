@@ -172,25 +172,52 @@ pub fn position(expr: &Expr) -> Option<Position> {
     first
 }
 
-/// The expression as if it stood nowhere, so that `==` compares meaning alone.
-pub fn without_positions(expr: &Expr) -> Expr {
-    deep(|| match expr {
-        Expr::Column { source, name, .. } => {
-            Expr::Column { source: source.clone(), name: name.clone(), position: Position::default() }
+/// Whether two expressions are the same but for where they stand.
+pub fn same(left: &Expr, right: &Expr) -> bool {
+    deep(|| {
+        if !same_head(left, right) {
+            return false;
         }
-        other => {
-            let mut plain = map_children(other, &mut without_positions);
-            if let Expr::Call { position, .. } = &mut plain {
-                *position = Position::default();
-            }
-            plain
-        }
+        let (left, right) = (children(left), children(right));
+        left.len() == right.len() && left.iter().zip(&right).all(|(l, r)| same(l, r))
     })
 }
 
-/// Whether two expressions are the same but for where they stand.
-pub fn same(left: &Expr, right: &Expr) -> bool {
-    without_positions(left) == without_positions(right)
+/// Whether two expressions are the same but for their parts and where they stand.
+fn same_head(left: &Expr, right: &Expr) -> bool {
+    use Expr::{
+        And, Arithmetic, Array, AtTimeZone, Between, Call, Case, Cast, Column, Comparison, Concat, Field, In,
+        IntervalUnit, IsNull, Lambda, Like, Literal, Map, Negate, Not, Or, Plus, Struct, Subscript,
+    };
+    match (left, right) {
+        (Literal(l), Literal(r)) => l == r,
+        (Column { source: ls, name: ln, .. }, Column { source: rs, name: rn, .. }) => ls == rs && ln == rn,
+        (Arithmetic { op: l, .. }, Arithmetic { op: r, .. }) => l == r,
+        (Comparison { op: l, .. }, Comparison { op: r, .. }) => l == r,
+        (IsNull { negated: l, .. }, IsNull { negated: r, .. })
+        | (Between { negated: l, .. }, Between { negated: r, .. })
+        | (In { negated: l, .. }, In { negated: r, .. }) => l == r,
+        (Like { escape: le, negated: ln, .. }, Like { escape: re, negated: rn, .. }) => le == re && ln == rn,
+        (Case { operand: lo, otherwise: ld, .. }, Case { operand: ro, otherwise: rd, .. }) => {
+            lo.is_some() == ro.is_some() && ld.is_some() == rd.is_some()
+        }
+        (Cast { ty: l, .. }, Cast { ty: r, .. }) => l == r,
+        (Call { name: ln, star: ls, .. }, Call { name: rn, star: rs, .. }) => ln.eq_ignore_ascii_case(rn) && ls == rs,
+        (Field { field: l, .. }, Field { field: r, .. }) => l == r,
+        (Struct(l), Struct(r)) => l.iter().map(|(name, _)| name).eq(r.iter().map(|(name, _)| name)),
+        (Lambda { parameters: l, .. }, Lambda { parameters: r, .. }) => l == r,
+        (IntervalUnit(l), IntervalUnit(r)) | (AtTimeZone { zone: l, .. }, AtTimeZone { zone: r, .. }) => l == r,
+        (Negate(_), Negate(_))
+        | (Plus(_), Plus(_))
+        | (Not(_), Not(_))
+        | (And(..), And(..))
+        | (Or(..), Or(..))
+        | (Concat { .. }, Concat { .. })
+        | (Subscript { .. }, Subscript { .. })
+        | (Array(_), Array(_))
+        | (Map(_), Map(_)) => true,
+        _ => false,
+    }
 }
 
 #[cfg(test)]
