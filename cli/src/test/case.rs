@@ -132,9 +132,11 @@ impl Record {
     fn from_json(object: &Value) -> Result<Self, String> {
         let window = &object["window"];
         let window = match (window["start"].as_i64(), window["end"].as_i64()) {
-            (Some(start), Some(end)) => {
-                Some(Window { start, end, session: window["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case("session")) })
-            }
+            (Some(start), Some(end)) => Some(Window {
+                start,
+                end,
+                session: window["type"].as_str().is_some_and(|t| t.eq_ignore_ascii_case("session")),
+            }),
             _ => None,
         };
         Ok(Self {

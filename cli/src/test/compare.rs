@@ -37,11 +37,13 @@ fn differ(expected: &Value, actual: &Value, fractions: Fractions, path: &mut Str
         (Value::String(a), Value::String(b)) if a == b => None,
         (Value::Number(a), Value::Number(b)) if numbers_match(a, b, fractions) => None,
         (Value::String(a), Value::Number(b)) if is_fraction(b) && same_decimal(a, &b.to_string()) => None,
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => a.iter().zip(b).enumerate().find_map(|(i, (a, b))| {
-            path.truncate(length);
-            path.push_str(&format!("[{i}]"));
-            differ(a, b, fractions, path)
-        }),
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            a.iter().zip(b).enumerate().find_map(|(i, (a, b))| {
+                path.truncate(length);
+                path.push_str(&format!("[{i}]"));
+                differ(a, b, fractions, path)
+            })
+        }
         (Value::Object(a), Value::Object(b)) if a.len() == b.len() => a.iter().find_map(|(name, expected)| {
             path.truncate(length);
             path.push_str(&format!(".{name}"));

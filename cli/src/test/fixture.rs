@@ -242,9 +242,9 @@ impl Shape {
             window,
             headers: encoded.headers.as_ref().map(|headers| headers_of(headers, row)).unwrap_or_default(),
         };
-        let window = record.window.map(|w| {
-            json!({"start": w.start, "end": w.end, "type": if w.session { "session" } else { "time" }})
-        });
+        let window = record
+            .window
+            .map(|w| json!({"start": w.start, "end": w.end, "type": if w.session { "session" } else { "time" }}));
         let headers: Vec<Value> = record.headers.iter().map(|h| json!({"KEY": h.key, "VALUE": h.value})).collect();
         let json = json!({
             "topic": topic,

@@ -34,8 +34,11 @@ fn files(path: &Path) -> Result<Vec<PathBuf>, String> {
         fs::metadata(path).map_err(unreadable)?;
         return Ok(vec![path.to_path_buf()]);
     }
-    let mut entries: Vec<PathBuf> =
-        fs::read_dir(path).map_err(unreadable)?.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>().map_err(unreadable)?;
+    let mut entries: Vec<PathBuf> = fs::read_dir(path)
+        .map_err(unreadable)?
+        .map(|e| e.map(|e| e.path()))
+        .collect::<Result<_, _>>()
+        .map_err(unreadable)?;
     entries.sort();
     let mut found = Vec::new();
     for entry in entries {

@@ -92,7 +92,9 @@ fn run_cases(args: &TestArgs) -> Result<bool, String> {
         }
         if let Some(file) = &mut report_file {
             let line = report.to_json(&case.id);
-            writeln!(file, "{line}").and_then(|()| file.flush()).map_err(|e| format!("cannot write the report: {e}"))?;
+            writeln!(file, "{line}")
+                .and_then(|()| file.flush())
+                .map_err(|e| format!("cannot write the report: {e}"))?;
         }
     }
     print_table(&tally);

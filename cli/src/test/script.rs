@@ -221,7 +221,9 @@ impl Script<'_> {
         let catalog = self.fixture.catalog();
         let Some(source) = catalog.source(name) else { return Err(refuse(format!("Source {name} does not exist"))) };
         let differs = |what: &str, expected: &str, actual: &str| {
-            refuse(format!("Expected {what} does not match actual for source {name}. Expected: {expected}, Actual: {actual}"))
+            refuse(format!(
+                "Expected {what} does not match actual for source {name}. Expected: {expected}, Actual: {actual}"
+            ))
         };
         let kind = match expected.kind {
             ast::SourceKind::Stream => SourceKind::Stream,
@@ -327,7 +329,10 @@ mod tests {
 
     #[test]
     fn an_assert_becomes_the_insert_that_would_make_its_record() {
-        assert_eq!(as_insert("ASSERT VALUES b (id, v) VALUES (1, 'x')", false), "INSERT INTO b (id, v) VALUES (1, 'x');");
+        assert_eq!(
+            as_insert("ASSERT VALUES b (id, v) VALUES (1, 'x')", false),
+            "INSERT INTO b (id, v) VALUES (1, 'x');"
+        );
         assert_eq!(as_insert("assert null values b (id) key (1);", true), "INSERT INTO b (id) VALUES (1);");
     }
 }
