@@ -4,8 +4,12 @@
 //! resolves a call to the types its arguments must have; `plan::compile` fetches the evaluation for exactly those types.
 
 pub mod aggregate;
+pub mod columns;
 pub mod scalar;
+pub mod signature;
 pub mod table;
+pub mod udf;
+pub mod values;
 
 use crate::error::Result;
 use crate::types::SqlType;

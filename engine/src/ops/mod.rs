@@ -3,6 +3,36 @@
 //! What enters: a run of rows of one input. What leaves: rows for the next operator, counters, row errors. The promise
 //! (contract 1): the sequence of rows that leaves is a function of the rows that entered, never of how they were cut into
 //! runs.
+//!
+//! | operator | in → out | state |
+//! |---|---|---|
+//! | [`filter`] | rows → rows that pass; on tables tombstones for rows that no longer do | – |
+//! | [`project`] | new columns, same rows | – |
+//! | [`flat_map`] | a row → a row per element | – |
+//! | [`rekey`] | new key columns | – |
+//! | [`source_table`] | a table's topic → changes with their old row | last row per key |
+//! | [`group`] | rows → group key and aggregate arguments; undo and add rows of tables | – |
+//! | [`aggregate`] | one running result per row | group → aggregates |
+//! | [`window_aggregate`] | the same per time window; EMIT FINAL | (group, window) → aggregates |
+//! | [`session_aggregate`] | the same per session | (group, session) → aggregates |
+//! | [`stream_table`] | stream rows beside the table's current row | last row per key |
+//! | [`limit`] | the first n rows | rows left |
+
+pub mod aggregate;
+pub mod evaluate;
+pub mod filter;
+pub mod flat_map;
+pub mod group;
+pub mod groups;
+pub mod keyed_rows;
+pub mod limit;
+pub mod pipeline;
+pub mod project;
+pub mod rekey;
+pub mod session_aggregate;
+pub mod source_table;
+pub mod stream_table;
+pub mod window_aggregate;
 
 use crate::error::{Result, RowError};
 use crate::plan::expr::Value;
@@ -109,6 +139,9 @@ pub trait Operator: Send {
         Ok(Then::Continue)
     }
 
+    /// Whether `take_changes` will be called. Off, the operator need not remember what changed.
+    fn track_changes(&mut self, _track: bool) {}
+
     /// State rows changed since the last call; None for a stateless operator.
     fn take_changes(&mut self) -> Result<Option<StateChanges>> {
         Ok(None)
@@ -127,6 +160,12 @@ pub trait Operator: Send {
     /// Current rows of a table this operator holds, as it would send them on; None if it holds none.
     fn lookup(&self, _lookup: &Lookup) -> Result<Option<Vec<Rows>>> {
         Ok(None)
+    }
+
+    /// For an operator that only passes a table's rows on: what to ask its input, so that the rows that `lookup` names
+    /// come through. None if rows cannot be traced back.
+    fn trace(&self, _lookup: &Lookup) -> Option<Lookup> {
+        None
     }
 
     /// Approximate state: rows and bytes.

@@ -129,6 +129,32 @@ impl Expr {
         Self::literal(Value::Null, ty)
     }
 
+    /// The expressions directly beneath this one, in the order they are written.
+    pub fn children(&self) -> Vec<&Expr> {
+        match &self.kind {
+            ExprKind::Column(_) | ExprKind::Literal(_) => Vec::new(),
+            ExprKind::Arithmetic { left, right, .. }
+            | ExprKind::Comparison { left, right, .. }
+            | ExprKind::And(left, right)
+            | ExprKind::Or(left, right) => vec![left, right],
+            ExprKind::Negate(expr)
+            | ExprKind::Not(expr)
+            | ExprKind::IsNull { expr, .. }
+            | ExprKind::Cast(expr)
+            | ExprKind::Field { base: expr, .. }
+            | ExprKind::Lambda { body: expr, .. } => vec![expr],
+            ExprKind::Like { expr, pattern, .. } => vec![expr, pattern],
+            ExprKind::Case { branches, otherwise } => {
+                branches.iter().flat_map(|(when, then)| [when, then]).chain(otherwise.as_deref()).collect()
+            }
+            ExprKind::Call { args, .. } => args.iter().collect(),
+            ExprKind::Subscript { base, index } => vec![base, index],
+            ExprKind::Array(items) => items.iter().collect(),
+            ExprKind::Map(entries) => entries.iter().flat_map(|(key, value)| [key, value]).collect(),
+            ExprKind::Struct(fields) => fields.iter().map(|(_, field)| field).collect(),
+        }
+    }
+
     /// `self` as `ty`; no node is added when it has that type already.
     pub fn cast_to(self, ty: SqlType) -> Self {
         if self.ty == ty {

@@ -1,5 +1,10 @@
 //! Aggregate functions: running, column at a time.
 
+pub mod extremes;
+pub mod fold;
+pub mod numeric;
+pub mod slots;
+
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 
@@ -63,9 +68,12 @@ pub struct Updated {
     pub errors: Vec<RowError>,
 }
 
-pub fn exists(_name: &str) -> bool {
-    false
+/// Whether there is an aggregate of that name, in any case.
+pub fn exists(name: &str) -> bool {
+    NAMES.contains(&name.to_ascii_uppercase().as_str())
 }
+
+const NAMES: &[&str] = &["AVG", "COUNT", "MAX", "MIN", "STDDEV_SAMP", "STDDEV_SAMPLE", "SUM"];
 
 pub fn list() -> Vec<FunctionInfo> {
     Vec::new()
@@ -73,16 +81,44 @@ pub fn list() -> Vec<FunctionInfo> {
 
 /// Picks the overload. `args` are all arguments as written; constants come last and must be literals, which
 /// `plan::analyze` checks with the count returned.
-pub fn resolve(name: &str, _args: &[ArgType]) -> Result<ResolvedAggregate> {
-    Err(Error::statement(format!("Can't find any functions with the name '{name}'")))
+pub fn resolve(name: &str, args: &[ArgType]) -> Result<ResolvedAggregate> {
+    let upper = name.to_ascii_uppercase();
+    let Some(ArgType::Sql(ty)) = args.first() else {
+        return match upper.as_str() {
+            "COUNT" => Ok(ResolvedAggregate { args: vec![], constants: 0, returns: SqlType::Bigint, undo: true }),
+            _ => Err(Error::statement(format!("Can't find any functions with the name '{name}'"))),
+        };
+    };
+    let (arg, returns, undo) = match upper.as_str() {
+        "COUNT" => (ty.clone(), SqlType::Bigint, true),
+        "SUM" if ty.is_numeric() => (ty.clone(), ty.clone(), true),
+        "AVG" | "STDDEV_SAMP" | "STDDEV_SAMPLE" if ty.is_numeric() => match ty {
+            SqlType::Decimal { .. } => (SqlType::Double, SqlType::Double, true),
+            other => (other.clone(), SqlType::Double, true),
+        },
+        "MIN" | "MAX" => (ty.clone(), ty.clone(), false),
+        _ => return Err(Error::statement(format!("Can't find any functions with the name '{name}'"))),
+    };
+    Ok(ResolvedAggregate { args: vec![arg], constants: 0, returns, undo })
 }
 
 /// `limits`: settings by name (`ksql.functions.collect_list.limit` …).
 pub fn create(
     name: &str,
-    _args: &[SqlType],
+    args: &[SqlType],
     _constants: &[Value],
     _limits: &std::collections::BTreeMap<String, String>,
 ) -> Result<Box<dyn Aggregator>> {
-    Err(Error::statement(format!("Can't find any functions with the name '{name}'")))
+    let upper = name.to_ascii_uppercase();
+    let argument = || args.first().ok_or_else(|| Error::internal(format!("{upper} was given no argument")));
+    match upper.as_str() {
+        "COUNT" => Ok(Box::new(numeric::Count::default())),
+        "SUM" => numeric::sum(argument()?),
+        "AVG" => numeric::average(argument()?),
+        "MIN" => extremes::extreme(extremes::Extreme::Least, argument()?),
+        "MAX" => extremes::extreme(extremes::Extreme::Greatest, argument()?),
+        "STDDEV_SAMP" => numeric::variance(argument()?, false),
+        "STDDEV_SAMPLE" => numeric::variance(argument()?, true),
+        _ => Err(Error::statement(format!("Can't find any functions with the name '{name}'"))),
+    }
 }

@@ -1,21 +1,226 @@
-//! Scalar functions.
+//! Scalar functions: every function is one place, made of a name, a text and its overloads.
+//!
+//! ```text
+//! ScalarFunction::new("LEN", "STRING", "Number of characters of a text, or of bytes.")
+//!     .overload("(STRING text) -> INT", |args, _| map1::<Str, Int32Type>(args, |text| …))
+//!     .overload("(BYTES bytes) -> INT", |args, _| …)
+//! ```
+//!
+//! An overload takes whole columns and gives a whole column of the type it resolved to. It fails as a whole if one row
+//! fails; the evaluator then finds that row. Each file beside this one holds a family: add a function to its list.
 
-use super::{ArgType, FunctionInfo, Resolved};
+mod arrays;
+mod bytes;
+mod dates;
+mod json;
+mod lambdas;
+mod maps;
+mod nulls;
+mod numbers;
+mod text;
+mod urls;
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock};
+
+use arrow::array::{ArrayRef, UInt32Array};
+
+use super::signature::{self, Bindings, Signature};
+use super::{ArgType, FunctionInfo, FunctionKind, Resolved, SignatureInfo};
+use crate::config::distance;
 use crate::error::{Error, Result};
 use crate::types::SqlType;
 
-pub fn exists(_name: &str) -> bool {
-    false
+/// A column, or why one row of it cannot be computed.
+pub type Evaluated = std::result::Result<ArrayRef, String>;
+
+/// What an evaluation may know beside its arguments.
+pub struct CallContext<'a> {
+    /// Types of the arguments, lambdas left out.
+    pub types: &'a [SqlType],
+    pub returns: &'a SqlType,
+    /// Number of rows, for functions without arguments.
+    pub rows: usize,
+    /// The call's lambdas in order; they are not among the arguments.
+    pub lambdas: &'a [&'a dyn LambdaBody],
+}
+
+/// A lambda's body over columns: one value for each of the flattened elements.
+pub trait LambdaBody {
+    /// `parameters`: a column each. `rows`: the row of the call that each element belongs to, for outer columns.
+    fn evaluate(&self, parameters: Vec<ArrayRef>, rows: &UInt32Array) -> Evaluated;
+}
+
+pub type Evaluation = Arc<dyn Fn(&[ArrayRef], &CallContext<'_>) -> Evaluated + Send + Sync>;
+
+/// Adjusts what a signature alone cannot say: precision and scale of decimals.
+pub type Refine = fn(&mut Resolved) -> std::result::Result<(), String>;
+
+pub struct ScalarFunction {
+    pub name: &'static str,
+    /// The name as ksqlDB's messages write it.
+    printed: String,
+    category: &'static str,
+    description: &'static str,
+    /// Same arguments give the same value.
+    deterministic: bool,
+    overloads: Vec<Overload>,
+}
+
+struct Overload {
+    signature: Signature,
+    refine: Option<Refine>,
+    evaluate: Evaluation,
+}
+
+impl ScalarFunction {
+    /// `name` in upper case; messages print it in lower case unless [`ScalarFunction::printed`] says otherwise.
+    pub fn new(name: &'static str, category: &'static str, description: &'static str) -> Self {
+        let printed = name.to_ascii_lowercase();
+        Self { name, printed, category, description, deterministic: true, overloads: Vec::new() }
+    }
+
+    pub fn printed(mut self, printed: &str) -> Self {
+        self.printed = printed.to_string();
+        self
+    }
+
+    /// Has state or chance: never evaluated ahead, once per row.
+    pub fn volatile(mut self) -> Self {
+        self.deterministic = false;
+        self
+    }
+
+    pub fn overload(
+        self,
+        signature: &str,
+        evaluate: impl Fn(&[ArrayRef], &CallContext<'_>) -> Evaluated + Send + Sync + 'static,
+    ) -> Self {
+        self.add(signature, None, evaluate)
+    }
+
+    /// An overload whose argument or result types depend on more than the signature says.
+    pub fn overload_refined(
+        self,
+        signature: &str,
+        refine: Refine,
+        evaluate: impl Fn(&[ArrayRef], &CallContext<'_>) -> Evaluated + Send + Sync + 'static,
+    ) -> Self {
+        self.add(signature, Some(refine), evaluate)
+    }
+
+    fn add(
+        mut self,
+        signature: &str,
+        refine: Option<Refine>,
+        evaluate: impl Fn(&[ArrayRef], &CallContext<'_>) -> Evaluated + Send + Sync + 'static,
+    ) -> Self {
+        self.overloads.push(Overload { signature: Signature::parse(signature), refine, evaluate: Arc::new(evaluate) });
+        self
+    }
+
+    fn signatures(&self) -> Vec<&Signature> {
+        self.overloads.iter().map(|o| &o.signature).collect()
+    }
+
+    fn choose(&self, args: &[ArgType]) -> Result<(&Overload, Bindings)> {
+        let (index, bound) = signature::choose(&self.printed, &self.signatures(), args)?;
+        Ok((&self.overloads[index], bound))
+    }
+
+    fn resolve(&self, args: &[ArgType]) -> Result<(&Overload, Resolved)> {
+        let refused = || signature::not_accepted(&self.printed, &self.signatures(), args);
+        let (overload, bound) = self.choose(args)?;
+        let mut resolved = overload.signature.resolved(args, &bound).ok_or_else(refused)?;
+        if let Some(refine) = overload.refine {
+            refine(&mut resolved).map_err(|_| refused())?;
+        }
+        Ok((overload, resolved))
+    }
+}
+
+/// Every scalar function by name.
+static REGISTRY: LazyLock<BTreeMap<&'static str, ScalarFunction>> = LazyLock::new(|| {
+    [
+        numbers::functions(),
+        text::functions(),
+        bytes::functions(),
+        json::functions(),
+        arrays::functions(),
+        maps::functions(),
+        lambdas::functions(),
+        nulls::functions(),
+        dates::functions(),
+        urls::functions(),
+    ]
+    .into_iter()
+    .flatten()
+    .map(|function| (function.name, function))
+    .collect()
+});
+
+fn find(name: &str) -> Result<&'static ScalarFunction> {
+    REGISTRY.get(name.to_ascii_uppercase().as_str()).ok_or_else(|| unknown(name))
+}
+
+/// ksqlDB's message for a name that no function has, with the nearest one there is.
+pub fn unknown(name: &str) -> Error {
+    let error = Error::statement(format!("Can't find any functions with the name '{name}'"));
+    let upper = name.to_ascii_uppercase();
+    match REGISTRY.keys().map(|known| (distance(known, &upper), known)).min() {
+        Some((edits, known)) if edits <= 2 => error.with_hint(format!("did you mean {known}?")),
+        _ => error.with_hint("SHOW FUNCTIONS lists them all".to_string()),
+    }
+}
+
+pub fn exists(name: &str) -> bool {
+    REGISTRY.contains_key(name.to_ascii_uppercase().as_str())
+}
+
+/// Names of all scalar functions, upper case.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    REGISTRY.keys().copied()
 }
 
 pub fn list() -> Vec<FunctionInfo> {
-    Vec::new()
+    REGISTRY
+        .values()
+        .map(|function| FunctionInfo {
+            name: function.name,
+            kind: FunctionKind::Scalar,
+            category: function.category,
+            description: function.description,
+            signatures: function.overloads.iter().map(|o| describe(&o.signature, function.description)).collect(),
+        })
+        .collect()
 }
 
-pub fn resolve(name: &str, _args: &[ArgType]) -> Result<Resolved> {
-    Err(Error::statement(format!("Can't find any functions with the name '{name}'")))
+pub(super) fn describe(signature: &Signature, description: &str) -> SignatureInfo {
+    let last = signature.parameters.len().saturating_sub(1);
+    SignatureInfo {
+        arguments: signature
+            .parameters
+            .iter()
+            .enumerate()
+            .map(|(i, p)| (p.name.clone(), p.ty.to_string(), signature.variadic && i == last))
+            .collect(),
+        returns: signature.returns.to_string(),
+        description: description.to_string(),
+    }
 }
 
-pub fn lambda_parameters(name: &str, _args: &[ArgType], _index: usize) -> Result<Vec<SqlType>> {
-    Err(Error::statement(format!("Can't find any functions with the name '{name}'")))
+pub fn resolve(name: &str, args: &[ArgType]) -> Result<Resolved> {
+    Ok(find(name)?.resolve(args)?.1)
+}
+
+pub fn lambda_parameters(name: &str, args: &[ArgType], index: usize) -> Result<Vec<SqlType>> {
+    let function = find(name)?;
+    signature::lambda_inputs(&function.printed, &function.signatures(), args, index)
+}
+
+/// The evaluation of a call whose arguments have exactly these types, and whether it may be computed ahead.
+pub fn evaluation(name: &str, args: &[ArgType]) -> Result<(Evaluation, bool)> {
+    let function = find(name)?;
+    let (overload, _) = function.choose(args)?;
+    Ok((Arc::clone(&overload.evaluate), function.deterministic))
 }

@@ -16,7 +16,7 @@
 //! carry the clause in their message (`Invalid Select: …`). [`Fault`] keeps them apart.
 
 use super::comparison::{compare, epoch_ms};
-use super::type_names::resolve_type;
+use super::type_names::{duplicate_field, resolve_type};
 use super::walk::{self, deep};
 use super::{arithmetic, casts, coerce, comparison, constant, literals};
 use crate::config::Settings;
@@ -367,7 +367,8 @@ impl<'a> Analyzer<'a> {
                     Some(ty) if *ty != result.ty => {
                         let message = format!(
                             "Invalid Case expression. Type for all 'THEN' clauses should be the same. THEN expression \
-                             '{}' has type: {}. Previous THEN expression(s) type: {ty}.",
+                             'WHEN {} THEN {}' has type: {}. Previous THEN expression(s) type: {ty}.",
+                            text(when),
                             text(then),
                             result.ty
                         );
@@ -493,10 +494,11 @@ impl<'a> Analyzer<'a> {
     fn structure(&self, fields: &[(String, ast::Expr)]) -> Typed<Expr> {
         let mut typed: Vec<(String, Expr)> = Vec::with_capacity(fields.len());
         for (name, value) in fields {
-            if typed.iter().any(|(n, _)| n == name) {
-                return Err(Error::statement(format!("Duplicate field names found in STRUCT: {name}")).into());
+            let value = self.typed(value)?;
+            if let Some((_, first)) = typed.iter().find(|(n, _)| n == name) {
+                return Err(duplicate_field(name, &first.ty, &value.ty).into());
             }
-            typed.push((name.clone(), self.typed(value)?));
+            typed.push((name.clone(), value));
         }
         let ty = SqlType::structure(typed.iter().map(|(name, value)| (name.clone(), value.ty.clone())));
         Ok(Expr { kind: ExprKind::Struct(typed), ty })
@@ -515,7 +517,7 @@ impl<'a> Analyzer<'a> {
 
 /// An expression as messages print it.
 pub(super) fn text(e: &ast::Expr) -> String {
-    format!("{e:?}")
+    crate::sql::print::message(e)
 }
 
 fn late(fault: Fault) -> Fault {

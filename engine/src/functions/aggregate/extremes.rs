@@ -1,0 +1,265 @@
+//! MIN and MAX: the least and greatest value, null until there is one. A row cannot be taken back.
+//!
+//! Order is Java's: DOUBLE by `Double.compare` (NaN greatest, -0.0 below 0.0), STRING by UTF-16 units, BYTES by signed bytes.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, PrimitiveArray, StringBuilder};
+use arrow::datatypes::{
+    DataType, Date32Type, Decimal256Type, Float64Type, Int32Type, Int64Type, Time32MillisecondType,
+    TimestampMillisecondType,
+};
+
+use super::fold::{Fold, Folded};
+use super::slots::{Step, Walk, reach};
+use super::{Aggregator, Args, Emit, Updated};
+use crate::error::{Error, Result};
+use crate::types::SqlType;
+
+/// Which of two values stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extreme {
+    Least,
+    Greatest,
+}
+
+impl Extreme {
+    fn replaces(self, order: Ordering) -> bool {
+        match self {
+            Extreme::Least => order == Ordering::Less,
+            Extreme::Greatest => order == Ordering::Greater,
+        }
+    }
+}
+
+struct Fixed<T> {
+    extreme: Extreme,
+    ty: SqlType,
+    _input: std::marker::PhantomData<T>,
+}
+
+/// Java's order of a type's values.
+pub trait JavaOrder: ArrowPrimitiveType + Send {
+    fn order(a: Self::Native, b: Self::Native) -> Ordering;
+}
+
+macro_rules! natural_order {
+    ($($ty:ty),*) => {$(
+        impl JavaOrder for $ty {
+            #[inline]
+            fn order(a: Self::Native, b: Self::Native) -> Ordering {
+                a.cmp(&b)
+            }
+        }
+    )*};
+}
+
+natural_order!(Int32Type, Int64Type, Decimal256Type, Date32Type, Time32MillisecondType, TimestampMillisecondType);
+
+impl JavaOrder for Float64Type {
+    #[inline]
+    fn order(a: f64, b: f64) -> Ordering {
+        double_order(a, b)
+    }
+}
+
+/// `Double.compare`: every NaN equal and greatest, -0.0 below 0.0.
+pub fn double_order(a: f64, b: f64) -> Ordering {
+    match (a.is_nan(), b.is_nan()) {
+        (true, true) => Ordering::Equal,
+        (true, false) => Ordering::Greater,
+        (false, true) => Ordering::Less,
+        (false, false) => a.total_cmp(&b),
+    }
+}
+
+/// `String.compareTo`.
+pub fn text_order(a: &str, b: &str) -> Ordering {
+    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
+}
+
+/// `ByteBuffer.compareTo`.
+pub fn bytes_order(a: &[u8], b: &[u8]) -> Ordering {
+    a.iter().map(|&byte| byte as i8).cmp(b.iter().map(|&byte| byte as i8))
+}
+
+impl<T: JavaOrder> Fold for Fixed<T> {
+    type Input = T;
+    type Output = T;
+    type State = Option<T::Native>;
+
+    #[inline]
+    fn add(&self, state: &mut Self::State, value: T::Native) -> bool {
+        match state {
+            Some(current) if !self.extreme.replaces(T::order(value, *current)) => {}
+            _ => *state = Some(value),
+        }
+        true
+    }
+
+    fn undo(&self, _state: &mut Self::State, _value: T::Native) -> bool {
+        false
+    }
+
+    #[inline]
+    fn result(&self, state: &Self::State) -> Option<T::Native> {
+        *state
+    }
+
+    fn merge(&self, into: &mut Self::State, from: &Self::State) {
+        if let Some(value) = from {
+            self.add(into, *value);
+        }
+    }
+
+    fn state_types(&self) -> Vec<SqlType> {
+        vec![self.ty.clone()]
+    }
+
+    fn store(&self, states: &[Self::State]) -> Vec<ArrayRef> {
+        let values: PrimitiveArray<T> = states.iter().copied().collect();
+        vec![Arc::new(values.with_data_type(self.ty.to_arrow()))]
+    }
+
+    fn load(&self, arrays: &[ArrayRef]) -> Vec<Self::State> {
+        arrays[0].as_primitive::<T>().iter().collect()
+    }
+
+    fn refusal(&self) -> String {
+        String::from("MIN and MAX cannot take a row back")
+    }
+}
+
+/// STRING and BYTES.
+struct Bytes {
+    extreme: Extreme,
+    text: bool,
+    states: Vec<Option<Vec<u8>>>,
+}
+
+impl Bytes {
+    fn value(array: &ArrayRef, row: usize) -> &[u8] {
+        match array.data_type() {
+            DataType::Utf8 => array.as_string::<i32>().value(row).as_bytes(),
+            _ => array.as_binary::<i32>().value(row),
+        }
+    }
+
+    fn order(text: bool, a: &[u8], b: &[u8]) -> Ordering {
+        match (text, std::str::from_utf8(a), std::str::from_utf8(b)) {
+            (true, Ok(a), Ok(b)) => text_order(a, b),
+            _ => bytes_order(a, b),
+        }
+    }
+
+    fn put(extreme: Extreme, text: bool, state: &mut Option<Vec<u8>>, value: &[u8]) {
+        match state {
+            Some(current) if !extreme.replaces(Self::order(text, value, current)) => {}
+            Some(current) => {
+                current.clear();
+                current.extend_from_slice(value);
+            }
+            None => *state = Some(value.to_vec()),
+        }
+    }
+
+    fn array<'a>(&self, values: impl Iterator<Item = Option<&'a [u8]>>) -> ArrayRef {
+        if self.text {
+            let mut builder = StringBuilder::new();
+            for value in values {
+                builder.append_option(value.and_then(|v| std::str::from_utf8(v).ok()));
+            }
+            return Arc::new(builder.finish());
+        }
+        let mut builder = BinaryBuilder::new();
+        for value in values {
+            builder.append_option(value);
+        }
+        Arc::new(builder.finish())
+    }
+}
+
+impl Aggregator for Bytes {
+    fn update(&mut self, groups: &[u32], args: &Args<'_>, emit: Emit<'_>) -> Result<Updated> {
+        reach(&mut self.states, groups, None);
+        let values = &args.values[0];
+        let walk = Walk::new(groups, args, &emit);
+        let (extreme, text) = (self.extreme, self.text);
+        let mut new: Vec<Option<Vec<u8>>> = Vec::with_capacity(groups.len());
+        let mut old: Vec<Option<Vec<u8>>> = Vec::new();
+        walk.run(
+            &mut self.states,
+            |states, group| {
+                if emit.old {
+                    old.push(states[group as usize].clone());
+                }
+            },
+            |states, group, row, step| {
+                if step == Step::Add && values.is_valid(row) {
+                    Self::put(extreme, text, &mut states[group as usize], Self::value(values, row));
+                }
+            },
+            |states, group| new.push(states[group as usize].clone()),
+        );
+        Ok(Updated {
+            new: walk.emits().then(|| self.array(new.iter().map(Option::as_deref))),
+            old: emit.old.then(|| self.array(old.iter().map(Option::as_deref))),
+            errors: Vec::new(),
+        })
+    }
+
+    fn merge(&mut self, into: u32, from: u32) -> Result<()> {
+        reach(&mut self.states, &[into, from], None);
+        if let Some(value) = self.states[from as usize].clone() {
+            Self::put(self.extreme, self.text, &mut self.states[into as usize], &value);
+        }
+        Ok(())
+    }
+
+    fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
+        Ok(self.array(slots.iter().map(|&slot| self.states.get(slot as usize).and_then(Option::as_deref))))
+    }
+
+    fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        Ok(vec![self.evaluate(slots)?])
+    }
+
+    fn load(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {
+        reach(&mut self.states, slots, None);
+        for (row, &slot) in slots.iter().enumerate() {
+            self.states[slot as usize] = state[0].is_valid(row).then(|| Self::value(&state[0], row).to_vec());
+        }
+        Ok(())
+    }
+
+    fn clear(&mut self, slots: &[u32]) {
+        for &slot in slots {
+            if let Some(state) = self.states.get_mut(slot as usize) {
+                *state = None;
+            }
+        }
+    }
+
+    fn state_types(&self) -> Vec<SqlType> {
+        vec![if self.text { SqlType::String } else { SqlType::Bytes }]
+    }
+}
+
+pub fn extreme(extreme: Extreme, ty: &SqlType) -> Result<Box<dyn Aggregator>> {
+    fn fixed<T: JavaOrder>(extreme: Extreme, ty: &SqlType) -> Box<dyn Aggregator> {
+        Folded::boxed(Fixed::<T> { extreme, ty: ty.clone(), _input: std::marker::PhantomData }, ty)
+    }
+    Ok(match ty {
+        SqlType::Integer => fixed::<Int32Type>(extreme, ty),
+        SqlType::Bigint => fixed::<Int64Type>(extreme, ty),
+        SqlType::Double => fixed::<Float64Type>(extreme, ty),
+        SqlType::Decimal { .. } => fixed::<Decimal256Type>(extreme, ty),
+        SqlType::Date => fixed::<Date32Type>(extreme, ty),
+        SqlType::Time => fixed::<Time32MillisecondType>(extreme, ty),
+        SqlType::Timestamp => fixed::<TimestampMillisecondType>(extreme, ty),
+        SqlType::String => Box::new(Bytes { extreme, text: true, states: Vec::new() }),
+        SqlType::Bytes => Box::new(Bytes { extreme, text: false, states: Vec::new() }),
+        other => return Err(Error::internal(format!("MIN and MAX have no form for {other}"))),
+    })
+}

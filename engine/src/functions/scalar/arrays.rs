@@ -1,0 +1,7 @@
+//! Functions of ARRAY.
+
+use super::ScalarFunction;
+
+pub fn functions() -> Vec<ScalarFunction> {
+    Vec::new()
+}

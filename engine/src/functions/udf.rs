@@ -1,0 +1,135 @@
+//! A function over columns as DataFusion's expressions hold it.
+//!
+//! Operators, casts, function calls and lambdas all become a [`ColumnFunction`]: a name, concrete types and one
+//! evaluation. Constant arguments stay constant: a call of constants is evaluated once per batch and stays a scalar.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::{DataFusionError, Result as DataFusionResult, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use crate::functions::scalar::Evaluated;
+use crate::types::SqlType;
+
+/// Columns and the number of rows in, a column out.
+pub type ColumnEvaluation = Arc<dyn Fn(&[ArrayRef], usize) -> Evaluated + Send + Sync>;
+
+pub struct ColumnFunction {
+    name: String,
+    /// Two functions with the same identity compute the same.
+    identity: String,
+    returns: DataType,
+    signature: Signature,
+    deterministic: bool,
+    evaluate: ColumnEvaluation,
+}
+
+impl ColumnFunction {
+    /// `identity` says all that the evaluation depends on beside its arguments.
+    pub fn new(
+        name: impl Into<String>,
+        identity: impl Into<String>,
+        returns: &SqlType,
+        evaluate: impl Fn(&[ArrayRef], usize) -> Evaluated + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            identity: identity.into(),
+            returns: returns.to_arrow(),
+            signature: Signature::variadic_any(Volatility::Immutable),
+            deterministic: true,
+            evaluate: Arc::new(evaluate),
+        }
+    }
+
+    pub fn volatile(mut self) -> Self {
+        self.deterministic = false;
+        self.signature = Signature::variadic_any(Volatility::Volatile);
+        self
+    }
+
+    pub fn call(self, args: Vec<Expr>) -> Expr {
+        ScalarUDF::new_from_impl(self).call(args)
+    }
+}
+
+impl fmt::Debug for ColumnFunction {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ColumnFunction").field("name", &self.name).field("identity", &self.identity).finish()
+    }
+}
+
+impl PartialEq for ColumnFunction {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.identity == other.identity && self.returns == other.returns
+    }
+}
+
+impl Eq for ColumnFunction {}
+
+impl Hash for ColumnFunction {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.identity.hash(state);
+    }
+}
+
+impl ScalarUDFImpl for ColumnFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _args: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.returns.clone())
+    }
+
+    fn return_field_from_args(&self, _args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        Ok(Arc::new(arrow::datatypes::Field::new(&self.name, self.returns.clone(), true)))
+    }
+
+    fn coerce_types(&self, args: &[DataType]) -> DataFusionResult<Vec<DataType>> {
+        Ok(args.to_vec())
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        invoke(&args.args, args.number_rows, self.deterministic, &self.returns, |columns, rows| {
+            (self.evaluate)(columns, rows)
+        })
+    }
+}
+
+/// Runs an evaluation over DataFusion's values; constants stay constants where that changes nothing.
+pub fn invoke(
+    args: &[ColumnarValue],
+    rows: usize,
+    deterministic: bool,
+    returns: &DataType,
+    evaluate: impl Fn(&[ArrayRef], usize) -> Evaluated,
+) -> DataFusionResult<ColumnarValue> {
+    let constant = deterministic && args.iter().all(|a| matches!(a, ColumnarValue::Scalar(_)));
+    let rows = if constant { 1 } else { rows };
+    let columns = args.iter().map(|a| a.to_array(rows)).collect::<DataFusionResult<Vec<_>>>()?;
+    let result = evaluate(&columns, rows).map_err(DataFusionError::Execution)?;
+    if result.data_type() != returns || result.len() != rows {
+        return Err(DataFusionError::Internal(format!(
+            "a function gave {} rows of {} instead of {rows} rows of {returns}",
+            result.len(),
+            result.data_type()
+        )));
+    }
+    Ok(if constant {
+        ColumnarValue::Scalar(ScalarValue::try_from_array(&result, 0)?)
+    } else {
+        ColumnarValue::Array(result)
+    })
+}

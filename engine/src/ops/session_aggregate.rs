@@ -1,0 +1,535 @@
+//! GROUP BY in sessions: a row joins every session of its key within the gap; they become one.
+//!
+//! ```text
+//! gap 10    in  a @ 0     out  a [0, 0]   COUNT 1  @ 0
+//!               a @ 8          a [0, 0]   –        @ 0      the session that was merged away
+//!                              a [0, 8]   COUNT 2  @ 8
+//! ```
+//!
+//! Sessions of a key are merged in order of their ends, the row is added last. A row is late when the session it would
+//! make has `end + gap + grace < stream time`. Sessions with `end <= newest stored end - retention` are forgotten (Kafka
+//! Streams: `KStreamSessionWindowAggregate`). EMIT FINAL says a session once `end + gap + grace < stream time`, ordered by end,
+//! start, key.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use arrow::array::{Array, ArrayRef, Int64Array, ListArray, UInt32Array, new_null_array};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::{concat, interleave, take};
+
+use crate::error::{Error, Result};
+use crate::kernels::keys::{KeyIndex, KeyStore};
+use crate::ops::evaluate::some_bits;
+use crate::ops::groups::{Clock, Groups, NEVER, Owner};
+use crate::ops::keyed_rows::{in_windows, lookup_keys};
+use crate::ops::{InputId, Lookup, OpContext, Operator, Output, Then};
+use crate::plan::lower::OperatorSettings;
+use crate::plan::steps::{Aggregate, WindowSpec, WindowSpecKind};
+use crate::rows::{Change, OldRows, Rows, Windows};
+use crate::schema::Schema;
+use crate::state::StateChanges;
+
+/// Results of closing sessions that one call of `advance` puts out.
+const FINAL_ROWS_MAX: usize = 4096;
+
+pub struct SessionAggregate {
+    groups: Groups,
+    sessions: Sessions,
+    gap_ms: i64,
+    grace_ms: i64,
+    retention_ms: i64,
+    emit_final: bool,
+    old: bool,
+    /// Headers of the row that closed sessions.
+    trigger: Option<ListArray>,
+    closing: VecDeque<u32>,
+}
+
+/// Which sessions there are. A key has its own number, a session is a slot of the groups.
+struct Sessions {
+    store: KeyStore,
+    index: KeyIndex,
+    /// Per key its sessions as `(end, start, slot)`, ascending.
+    of_key: Vec<Vec<(i64, i64, u32)>>,
+    /// Per session its key.
+    key: Vec<u32>,
+    free: Vec<u32>,
+    /// All sessions as `(end, start, slot)`.
+    by_end: BTreeSet<(i64, i64, u32)>,
+}
+
+/// What a run puts out so far.
+#[derive(Default)]
+struct Emitted {
+    /// Input row of each output row.
+    origin: Vec<u32>,
+    starts: Vec<i64>,
+    ends: Vec<i64>,
+    /// Position among the results, or none for a tombstone.
+    result: Vec<Option<u32>>,
+    /// Position among the old results, for tombstones if they are asked for.
+    old: Vec<Option<u32>>,
+    results: Vec<Vec<ArrayRef>>,
+    olds: Vec<Vec<ArrayRef>>,
+    old_count: u32,
+    /// Rows waiting for their update, and their slots.
+    pending: Vec<u32>,
+    slots: Vec<u32>,
+    updated: u32,
+    /// Sessions that moved: row, start, end.
+    gone: Vec<(u32, i64, i64)>,
+}
+
+impl SessionAggregate {
+    pub fn new(
+        aggregate: &Aggregate,
+        spec: WindowSpec,
+        output: &Schema,
+        old: bool,
+        settings: &OperatorSettings,
+    ) -> Result<Self> {
+        let WindowSpecKind::Session { gap_ms } = spec.kind else {
+            return Err(Error::internal("a time window is not a session"));
+        };
+        let groups = Groups::new(aggregate, output, &settings.values)?;
+        let store = KeyStore::new(groups.key_types().to_vec())?;
+        let index = store.index();
+        Ok(Self {
+            groups,
+            sessions: Sessions {
+                store,
+                index,
+                of_key: Vec::new(),
+                key: Vec::new(),
+                free: Vec::new(),
+                by_end: BTreeSet::new(),
+            },
+            gap_ms,
+            grace_ms: spec.grace_ms,
+            retention_ms: spec.retention_ms.max(gap_ms.saturating_add(spec.grace_ms)),
+            emit_final: aggregate.emit_final,
+            old,
+            trigger: None,
+            closing: VecDeque::new(),
+        })
+    }
+
+    /// Whether a session of this end is closed at this stream time.
+    fn is_closed(&self, end: i64, stream_time: i64) -> bool {
+        end.saturating_add(self.gap_ms).saturating_add(self.grace_ms) < stream_time
+    }
+
+    /// Takes rows up to and including the one that closes a session; all if none does.
+    fn take_rows(
+        &mut self,
+        rows: &Rows,
+        keys: &[u32],
+        emitted: &mut Emitted,
+        ctx: &mut OpContext<'_>,
+    ) -> Result<(usize, Then)> {
+        let mut clock = self.groups.clock();
+        for (row, (&time, &key)) in rows.time.values().iter().zip(keys).enumerate() {
+            clock.stream_time = clock.stream_time.max(time);
+            let oldest = clock.newest.saturating_sub(self.retention_ms);
+            let found: Vec<(i64, i64, u32)> = self.sessions.of_key[key as usize]
+                .iter()
+                .copied()
+                .filter(|&(end, start, _)| {
+                    end >= time.saturating_sub(self.gap_ms)
+                        && start <= time.saturating_add(self.gap_ms)
+                        && (clock.newest == NEVER || end > oldest)
+                })
+                .collect();
+            let start = found.iter().map(|f| f.1).fold(time, i64::min);
+            let end = found.iter().map(|f| f.0).fold(time, i64::max);
+            if self.is_closed(end, clock.stream_time) {
+                ctx.counters.late += 1;
+                self.groups.set_clock(clock);
+                continue;
+            }
+            ctx.counters.accepted += 1;
+            self.join(row as u32, key, (start, end), &found, rows, emitted, ctx)?;
+            clock.newest = clock.newest.max(end);
+            self.groups.set_clock(clock);
+            if self.emit_final && self.closes_one(clock) {
+                self.trigger = rows.headers.as_ref().map(|headers| headers.slice(row, 1));
+                return Ok((row + 1, Then::Advance { to: clock.stream_time }));
+            }
+        }
+        Ok((rows.len(), Then::Continue))
+    }
+
+    fn closes_one(&self, clock: Clock) -> bool {
+        let unsaid = self.unsaid(clock);
+        self.sessions.by_end.range(unsaid..).next().is_some_and(|&(end, ..)| self.is_closed(end, clock.stream_time))
+    }
+
+    /// Where sessions begin, by end, that had not closed when sessions were last put out.
+    fn unsaid(&self, clock: Clock) -> (i64, i64, u32) {
+        let closed = clock.closed_through.saturating_sub(self.gap_ms).saturating_sub(self.grace_ms);
+        (closed, i64::MIN, 0)
+    }
+
+    /// Makes one session of the found ones and the row.
+    #[expect(clippy::too_many_arguments, reason = "one row's view of the run")]
+    fn join(
+        &mut self,
+        row: u32,
+        key: u32,
+        (start, end): (i64, i64),
+        found: &[(i64, i64, u32)],
+        rows: &Rows,
+        emitted: &mut Emitted,
+        ctx: &mut OpContext<'_>,
+    ) -> Result<()> {
+        let time = rows.time.value(row as usize);
+        let moved = (start, end) != (time, time);
+        if moved && self.old && !found.is_empty() {
+            self.flush(rows, emitted, ctx)?;
+            let slots: Vec<u32> = found.iter().map(|f| f.2).collect();
+            let mut olds = self.groups.evaluate(&slots)?;
+            olds.extend(self.groups.window_columns(&self.groups.windows(&slots)));
+            emitted.olds.push(olds);
+        }
+        for &(end, start, _) in found.iter().filter(|_| moved) {
+            emitted.origin.push(row);
+            emitted.starts.push(start);
+            emitted.ends.push(end);
+            emitted.result.push(None);
+            emitted.old.push(self.old.then_some(emitted.old_count));
+            emitted.old_count += u32::from(self.old);
+            emitted.gone.push((row, start, end));
+        }
+        let slot = match found {
+            [] => self.sessions.make(key),
+            [(_, _, first), others @ ..] => {
+                if !others.is_empty() {
+                    self.flush(rows, emitted, ctx)?;
+                }
+                for &(_, _, other) in others {
+                    self.groups.merge(*first, other)?;
+                }
+                *first
+            }
+        };
+        for &(end, start, old_slot) in found {
+            self.sessions.unlink(key, (end, start, old_slot));
+            if old_slot != slot {
+                self.groups.forget_merged(old_slot);
+                self.sessions.free.push(old_slot);
+            }
+        }
+        self.sessions.link(key, (end, start, slot));
+        self.groups.set_window(slot, start, end);
+        emitted.pending.push(row);
+        emitted.slots.push(slot);
+        emitted.origin.push(row);
+        emitted.starts.push(start);
+        emitted.ends.push(end);
+        emitted.result.push(Some(emitted.updated + emitted.pending.len() as u32 - 1));
+        emitted.old.push(None);
+        Ok(())
+    }
+
+    /// Applies the waiting rows.
+    fn flush(&mut self, rows: &Rows, emitted: &mut Emitted, ctx: &mut OpContext<'_>) -> Result<()> {
+        if emitted.pending.is_empty() {
+            return Ok(());
+        }
+        let pending = std::mem::take(&mut emitted.pending);
+        let slots = std::mem::take(&mut emitted.slots);
+        emitted.updated += pending.len() as u32;
+        let results = self.groups.update(&slots, &rows.take(&UInt32Array::from(pending))?, false, ctx)?;
+        emitted.results.push(results.new);
+        Ok(())
+    }
+
+    fn emit(&self, rows: &Rows, emitted: Emitted, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<()> {
+        if emitted.origin.is_empty() || self.emit_final {
+            return Ok(());
+        }
+        let origin = UInt32Array::from(emitted.origin);
+        let keys = rows.columns.columns()[..self.groups.key_types().len()]
+            .iter()
+            .map(|column| Ok(take(column, &origin, None)?))
+            .collect::<Result<Vec<ArrayRef>>>()?;
+        let windows = Windows { start: emitted.starts.into(), end: Int64Array::from(emitted.ends) };
+        let picks = UInt32Array::from(emitted.result);
+        let tombstones = BooleanBuffer::collect_bool(picks.len(), |row| picks.is_null(row));
+        let value_types: Vec<_> =
+            self.groups.schema().fields()[keys.len()..].iter().map(|f| f.data_type().clone()).collect();
+        let named = self.groups.window_columns(&windows);
+        let mut values = Vec::with_capacity(value_types.len());
+        for i in 0..value_types.len() - named.len() {
+            let parts: Vec<&dyn Array> = emitted.results.iter().map(|columns| columns[i].as_ref()).collect();
+            values.push(take(&concat(&parts)?, &picks, None)?);
+        }
+        for column in named {
+            values.push(super::evaluate::null_where(&column, &tombstones)?);
+        }
+        let old = match self.old {
+            true => Some(self.old_rows(&keys, &value_types, &emitted.old, &emitted.olds)?),
+            false => None,
+        };
+        let headers = match &rows.headers {
+            Some(headers) => Some(arrow::array::AsArray::as_list::<i32>(&take(headers, &origin, None)?).clone()),
+            None => None,
+        };
+        let count = picks.len();
+        ctx.counters.rows_out += count as u64;
+        out.push(Rows {
+            headers,
+            null_value: some_bits(tombstones),
+            change: Change::Upsert { old },
+            time: windows.end.clone(),
+            window: Some(windows),
+            ..Rows::append(self.groups.batch(keys, values, count)?, Int64Array::from(vec![0; count]))
+        });
+        Ok(())
+    }
+
+    fn old_rows(
+        &self,
+        keys: &[ArrayRef],
+        types: &[arrow::datatypes::DataType],
+        picks: &[Option<u32>],
+        olds: &[Vec<ArrayRef>],
+    ) -> Result<OldRows> {
+        let mut places = Vec::new();
+        for (part, columns) in olds.iter().enumerate() {
+            places.extend((0..columns.first().map_or(0, |c| c.len())).map(|row| (part + 1, row)));
+        }
+        let picked: Vec<(usize, usize)> =
+            picks.iter().map(|pick| pick.map_or((0, 0), |pick| places[pick as usize])).collect();
+        let mut columns = Vec::with_capacity(types.len());
+        for (i, ty) in types.iter().enumerate() {
+            let null = new_null_array(ty, 1);
+            let mut parts: Vec<&dyn Array> = vec![&null];
+            parts.extend(olds.iter().map(|columns| columns[i].as_ref()));
+            columns.push(interleave(&parts, &picked)?);
+        }
+        Ok(OldRows {
+            columns: self.groups.batch(keys.to_vec(), columns, picks.len())?,
+            present: BooleanBuffer::collect_bool(picks.len(), |row| picks[row].is_some()),
+        })
+    }
+
+    /// Drops sessions past retention.
+    fn expire(&mut self, ctx: &mut OpContext<'_>) -> Result<()> {
+        let clock = self.groups.clock();
+        if clock.newest == NEVER {
+            return Ok(());
+        }
+        let horizon = clock.newest.saturating_sub(self.retention_ms);
+        let expired: Vec<(i64, i64, u32)> =
+            self.sessions.by_end.iter().copied().take_while(|&(end, ..)| end <= horizon).collect();
+        if expired.is_empty() {
+            return Ok(());
+        }
+        if self.emit_final {
+            let unsaid = self.unsaid(clock);
+            ctx.counters.late_windows += expired.iter().filter(|&&session| session >= unsaid).count() as u64;
+        }
+        let slots: Vec<u32> = expired.iter().map(|session| session.2).collect();
+        self.groups.forget(&slots, || self.sessions.key_columns(&slots))?;
+        for &session in &expired {
+            self.sessions.remove(session);
+        }
+        Ok(())
+    }
+}
+
+impl Operator for SessionAggregate {
+    fn process(
+        &mut self,
+        _input: InputId,
+        rows: &Rows,
+        ctx: &mut OpContext<'_>,
+        out: &mut Output,
+    ) -> Result<(usize, Then)> {
+        let key_columns = rows.columns.columns()[..self.groups.key_types().len()].to_vec();
+        let keys = self.sessions.intern(&key_columns)?;
+        let mut emitted = Emitted::default();
+        let (taken, then) = self.take_rows(rows, &keys, &mut emitted, ctx)?;
+        self.flush(rows, &mut emitted, ctx)?;
+        if self.groups.tracks() {
+            let gone = std::mem::take(&mut emitted.gone);
+            let origin: UInt32Array = gone.iter().map(|g| g.0).collect::<Vec<_>>().into();
+            let columns = key_columns.iter().map(|c| Ok(take(c, &origin, None)?)).collect::<Result<Vec<ArrayRef>>>()?;
+            self.groups.note_gone(columns, gone.iter().map(|g| g.1).collect(), gone.iter().map(|g| g.2).collect());
+        }
+        ctx.counters.rows_in += taken as u64;
+        self.emit(rows, emitted, ctx, out)?;
+        self.expire(ctx)?;
+        // A late row's key may have no session.
+        self.sessions.forget_empty(&keys);
+        Ok((taken, then))
+    }
+
+    /// Puts out the sessions closed at `to`, by end, start, key.
+    fn advance(&mut self, to: i64, ctx: &mut OpContext<'_>, out: &mut Output) -> Result<Then> {
+        let clock = self.groups.clock();
+        if self.closing.is_empty() {
+            let mut closed: Vec<(i64, i64, u32)> = self
+                .sessions
+                .by_end
+                .range(self.unsaid(clock)..)
+                .copied()
+                .take_while(|&(end, ..)| self.is_closed(end, to))
+                .collect();
+            closed.sort_by(|a, b| {
+                let keys =
+                    || self.sessions.store.compare(self.sessions.key[a.2 as usize], self.sessions.key[b.2 as usize]);
+                (a.0, a.1).cmp(&(b.0, b.1)).then_with(keys)
+            });
+            self.closing.extend(closed.into_iter().map(|session| session.2));
+            self.groups.set_clock(Clock { closed_through: to.max(clock.closed_through), ..clock });
+        }
+        let count = self.closing.len().min(FINAL_ROWS_MAX);
+        let slots: Vec<u32> = self.closing.drain(..count).collect();
+        let mut rows = self.groups.rows_of(&slots, self.sessions.key_columns(&slots)?, true)?;
+        if let Some(trigger) = &self.trigger {
+            let headers = take(trigger, &UInt32Array::from(vec![0; slots.len()]), None)?;
+            rows.headers = Some(arrow::array::AsArray::as_list::<i32>(&headers).clone());
+        }
+        ctx.counters.rows_out += rows.len() as u64;
+        out.push(rows);
+        if self.closing.is_empty() {
+            self.trigger = None;
+            return Ok(Then::Continue);
+        }
+        Ok(Then::Yield)
+    }
+
+    fn track_changes(&mut self, track: bool) {
+        self.groups.track(track);
+    }
+
+    fn take_changes(&mut self) -> Result<Option<StateChanges>> {
+        Ok(Some(self.groups.take_changes(|slots| self.sessions.key_columns(slots))?))
+    }
+
+    fn apply(&mut self, changes: &StateChanges) -> Result<()> {
+        self.groups.apply(changes, &mut self.sessions)
+    }
+
+    fn snapshot(&self) -> Result<Option<StateChanges>> {
+        let slots: Vec<u32> = self.sessions.by_end.iter().map(|session| session.2).collect();
+        Ok(Some(self.groups.snapshot(&slots, self.sessions.key_columns(&slots)?)?))
+    }
+
+    fn lookup(&self, lookup: &Lookup) -> Result<Option<Vec<Rows>>> {
+        let keys: Vec<u32> = match lookup_keys(lookup, self.groups.key_types())? {
+            Some(columns) => {
+                let run = self.sessions.store.encode(&columns)?;
+                (0..run.len()).filter_map(|row| self.sessions.store.find(&self.sessions.index, &run, row)).collect()
+            }
+            None => self.sessions.index.slots(),
+        };
+        let slots: Vec<u32> = keys
+            .iter()
+            .flat_map(|&key| &self.sessions.of_key[key as usize])
+            .filter(|&&(end, start, _)| in_windows(lookup, (start, end)))
+            .map(|session| session.2)
+            .collect();
+        Ok(Some(vec![self.groups.rows_of(&slots, self.sessions.key_columns(&slots)?, true)?]))
+    }
+
+    fn state_size(&self) -> (u64, u64) {
+        let sessions = self.sessions.by_end.len();
+        (sessions as u64, (self.sessions.store.bytes() + sessions * (self.groups.bytes_per_group() + 64)) as u64)
+    }
+}
+
+impl Sessions {
+    fn intern(&mut self, columns: &[ArrayRef]) -> Result<Vec<u32>> {
+        let run = self.store.encode(columns)?;
+        let mut keys = Vec::new();
+        self.store.intern(&mut self.index, &run, 0, run.len(), &mut keys);
+        if self.of_key.len() < self.store.slots() {
+            self.of_key.resize(self.store.slots(), Vec::new());
+        }
+        Ok(keys)
+    }
+
+    fn make(&mut self, key: u32) -> u32 {
+        match self.free.pop() {
+            Some(slot) => {
+                self.key[slot as usize] = key;
+                slot
+            }
+            None => {
+                self.key.push(key);
+                u32::try_from(self.key.len() - 1).expect("a task holds fewer than 2^32 sessions")
+            }
+        }
+    }
+
+    fn link(&mut self, key: u32, session: (i64, i64, u32)) {
+        let list = &mut self.of_key[key as usize];
+        let at = list.partition_point(|&other| other < session);
+        list.insert(at, session);
+        self.by_end.insert(session);
+    }
+
+    fn unlink(&mut self, key: u32, session: (i64, i64, u32)) {
+        self.of_key[key as usize].retain(|&other| other != session);
+        self.by_end.remove(&session);
+    }
+
+    /// Takes a session out, and its key with the last one.
+    fn remove(&mut self, session: (i64, i64, u32)) {
+        let key = self.key[session.2 as usize];
+        self.unlink(key, session);
+        self.free.push(session.2);
+        self.forget_empty(&[key]);
+    }
+
+    /// Gives back keys without sessions. Keys that were given back before are not found again.
+    fn forget_empty(&mut self, keys: &[u32]) {
+        let mut empty: Vec<u32> = keys.iter().copied().filter(|&key| self.of_key[key as usize].is_empty()).collect();
+        empty.sort_unstable();
+        empty.dedup();
+        for key in empty {
+            self.store.forget(&mut self.index, key);
+        }
+    }
+
+    fn key_columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        self.store.columns(&slots.iter().map(|&slot| self.key[slot as usize]).collect::<Vec<_>>())
+    }
+}
+
+impl Owner for Sessions {
+    fn drop_groups(&mut self, keys: &[ArrayRef], starts: &[i64], ends: &[i64]) -> Result<Vec<u32>> {
+        let keys = self.intern(keys)?;
+        let mut slots = Vec::new();
+        for (row, &key) in keys.iter().enumerate() {
+            let found = self.of_key[key as usize].iter().copied().find(|s| (s.0, s.1) == (ends[row], starts[row]));
+            if let Some(session) = found {
+                slots.push(session.2);
+                self.unlink(key, session);
+                self.free.push(session.2);
+            }
+        }
+        self.forget_empty(&keys);
+        Ok(slots)
+    }
+
+    fn make_groups(&mut self, keys: &[ArrayRef], starts: &[i64], ends: &[i64]) -> Result<Vec<u32>> {
+        let keys = self.intern(keys)?;
+        let mut slots = Vec::with_capacity(keys.len());
+        for (row, &key) in keys.iter().enumerate() {
+            let found = self.of_key[key as usize].iter().copied().find(|s| (s.0, s.1) == (ends[row], starts[row]));
+            slots.push(match found {
+                Some(session) => session.2,
+                None => {
+                    let slot = self.make(key);
+                    self.link(key, (ends[row], starts[row], slot));
+                    slot
+                }
+            });
+        }
+        Ok(slots)
+    }
+}

@@ -1,0 +1,407 @@
+//! One typed node → one DataFusion expression.
+//!
+//! | node | becomes |
+//! |---|---|
+//! | arithmetic of INT, BIGINT, DOUBLE | Arrow's kernels; integer division our own |
+//! | DECIMAL arithmetic, casts, `[]`, `->`, constructors, LIKE, calls | a `ColumnFunction` each |
+//! | comparison | Arrow's kernel, `IS TRUE` around it unless null and false act alike there |
+//! | AND, OR, CASE | DataFusion's; a right side that may fail is only asked where the left does not decide |
+//!
+//! Calls of constants are evaluated here once; one that fails stays, so that every row reports it.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Schema;
+use datafusion::common::{Column, DFSchema, ScalarValue};
+use datafusion::logical_expr::{BinaryExpr, Case, Expr as DfExpr, Operator, Volatility};
+
+use super::lambda;
+use crate::error::{Error, Result};
+use crate::functions::scalar::{CallContext, Evaluation, evaluation};
+use crate::functions::udf::ColumnFunction;
+use crate::functions::values::arithmetic::{DecimalOperation, divide_integers};
+use crate::functions::values::decimal::parse_decimal;
+use crate::functions::values::equality::equal_rows;
+use crate::functions::values::like::{LikePattern, like};
+use crate::functions::values::{access, cast};
+use crate::functions::{ArgType, signature::as_decimal};
+use crate::plan::expr::{ArithmeticOp, ComparisonOp, Expr, ExprKind, Value};
+use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
+
+/// The expression with its exact value.
+pub fn value(expr: &Expr) -> Result<DfExpr> {
+    translate(expr, false)
+}
+
+/// The expression where null and false act alike: comparisons stay visible to planners and cost one kernel less.
+pub fn predicate(expr: &Expr) -> Result<DfExpr> {
+    translate(expr, true)
+}
+
+fn translate(expr: &Expr, null_is_false: bool) -> Result<DfExpr> {
+    Ok(match &expr.kind {
+        ExprKind::Column(name) => DfExpr::Column(Column::new_unqualified(name.clone())),
+        ExprKind::Literal(value) => DfExpr::Literal(scalar(value, &expr.ty)?, None),
+        ExprKind::Arithmetic { op, left, right } => folded(arithmetic(*op, left, right, &expr.ty)?),
+        ExprKind::Negate(inner) => folded(DfExpr::Negative(Box::new(value(inner)?))),
+        ExprKind::Comparison { op, left, right } => comparison(*op, left, right, null_is_false)?,
+        ExprKind::And(left, right) => {
+            let (first, second) = (translate(left, null_is_false)?, translate(right, null_is_false)?);
+            if may_fail(right) && (null_is_false || never_null(left)) {
+                conditional(vec![(first, second)], literal(false))
+            } else {
+                binary(first, Operator::And, second)
+            }
+        }
+        ExprKind::Or(left, right) => {
+            let (first, second) = (translate(left, null_is_false)?, translate(right, null_is_false)?);
+            if may_fail(right) && (null_is_false || never_null(left)) {
+                conditional(vec![(first, literal(true))], second)
+            } else {
+                binary(first, Operator::Or, second)
+            }
+        }
+        ExprKind::Not(inner) => DfExpr::Not(Box::new(value(inner)?)),
+        ExprKind::IsNull { expr, negated: false } => DfExpr::IsNull(Box::new(value(expr)?)),
+        ExprKind::IsNull { expr, negated: true } => DfExpr::IsNotNull(Box::new(value(expr)?)),
+        ExprKind::Like { expr, pattern, escape, negated } => like_call(expr, pattern, *escape, *negated)?,
+        ExprKind::Case { branches, otherwise } => {
+            let branches =
+                branches.iter().map(|(when, then)| Ok((predicate(when)?, value(then)?))).collect::<Result<Vec<_>>>()?;
+            let otherwise = match otherwise {
+                Some(otherwise) => value(otherwise)?,
+                None => DfExpr::Literal(null(&expr.ty)?, None),
+            };
+            conditional(branches, otherwise)
+        }
+        ExprKind::Cast(inner) => cast_call(inner, &expr.ty)?,
+        ExprKind::Call { name, args } => call(name, args, &expr.ty)?,
+        ExprKind::Subscript { base, index } => {
+            let key = match &base.ty {
+                SqlType::Map(key, _) => (**key).clone(),
+                _ => SqlType::Integer,
+            };
+            let by_key = matches!(base.ty, SqlType::Map(..));
+            let function = ColumnFunction::new("subscript", identity(&[&base.ty, &key]), &expr.ty, move |args, _| {
+                if by_key { access::map_item(&args[0], &args[1]) } else { access::array_item(&args[0], &args[1]) }
+            });
+            folded(function.call(vec![value(base)?, cast_call(index, &key)?]))
+        }
+        ExprKind::Field { base, field } => {
+            let SqlType::Struct(fields) = &base.ty else {
+                return Err(Error::internal(format!("{} has no fields", base.ty)));
+            };
+            let position = fields
+                .iter()
+                .position(|f| f.name == *field)
+                .ok_or_else(|| Error::internal(format!("{} has no field {field}", base.ty)))?;
+            let function = ColumnFunction::new("field", format!("{field} of {}", base.ty), &expr.ty, move |args, _| {
+                access::struct_field(&args[0], position)
+            });
+            folded(function.call(vec![value(base)?]))
+        }
+        ExprKind::Array(items) => {
+            let ty = expr.ty.clone();
+            let function = ColumnFunction::new("array", identity(&[&ty]), &expr.ty, move |args, rows| {
+                access::array_of(args, rows, &ty)
+            });
+            folded(function.call(items.iter().map(value).collect::<Result<_>>()?))
+        }
+        ExprKind::Map(entries) => {
+            let ty = expr.ty.clone();
+            let count = entries.len();
+            let function = ColumnFunction::new("map", identity(&[&ty]), &expr.ty, move |args, rows| {
+                access::map_of(&args[..count], &args[count..], rows, &ty)
+            });
+            let (keys, values) = (entries.iter().map(|(k, _)| k), entries.iter().map(|(_, v)| v));
+            folded(function.call(keys.chain(values).map(value).collect::<Result<_>>()?))
+        }
+        ExprKind::Struct(fields) => {
+            let ty = expr.ty.clone();
+            let function = ColumnFunction::new("struct", identity(&[&ty]), &expr.ty, move |args, rows| {
+                access::struct_of(args, rows, &ty)
+            });
+            folded(function.call(fields.iter().map(|(_, field)| value(field)).collect::<Result<_>>()?))
+        }
+        ExprKind::Lambda { .. } => return Err(Error::internal("a lambda stands outside a call")),
+    })
+}
+
+pub(super) fn identity(types: &[&SqlType]) -> String {
+    format!("{types:?}")
+}
+
+fn literal(value: bool) -> DfExpr {
+    DfExpr::Literal(ScalarValue::Boolean(Some(value)), None)
+}
+
+fn binary(left: DfExpr, op: Operator, right: DfExpr) -> DfExpr {
+    DfExpr::BinaryExpr(BinaryExpr::new(Box::new(left), op, Box::new(right)))
+}
+
+fn conditional(branches: Vec<(DfExpr, DfExpr)>, otherwise: DfExpr) -> DfExpr {
+    let branches = branches.into_iter().map(|(when, then)| (Box::new(when), Box::new(then))).collect();
+    DfExpr::Case(Case::new(None, branches, Some(Box::new(otherwise))))
+}
+
+fn null(ty: &SqlType) -> Result<ScalarValue> {
+    Ok(ScalarValue::try_from(&ty.to_arrow())?)
+}
+
+/// A constant of exactly this type.
+fn scalar(value: &Value, ty: &SqlType) -> Result<ScalarValue> {
+    Ok(match (value, ty) {
+        (Value::Null, ty) => null(ty)?,
+        (Value::Boolean(v), SqlType::Boolean) => ScalarValue::Boolean(Some(*v)),
+        (Value::Integer(v), SqlType::Integer) => ScalarValue::Int32(Some(*v)),
+        (Value::Integer(v), SqlType::Bigint) => ScalarValue::Int64(Some(i64::from(*v))),
+        (Value::Bigint(v), SqlType::Bigint) => ScalarValue::Int64(Some(*v)),
+        (Value::Double(v), SqlType::Double) => ScalarValue::Float64(Some(*v)),
+        (Value::Decimal(text), SqlType::Decimal { precision, scale }) => {
+            let digits = parse_decimal(text, *precision, *scale).map_err(Error::statement)?;
+            ScalarValue::Decimal256(Some(digits), *precision, *scale as i8)
+        }
+        (Value::String(v), SqlType::String) => ScalarValue::Utf8(Some(v.clone())),
+        (Value::Bytes(v), SqlType::Bytes) => ScalarValue::Binary(Some(v.clone())),
+        (Value::Date(v), SqlType::Date) => ScalarValue::Date32(Some(*v)),
+        (Value::Time(v), SqlType::Time) => ScalarValue::Time32Millisecond(Some(*v)),
+        (Value::Timestamp(v), SqlType::Timestamp) => ScalarValue::TimestampMillisecond(Some(*v), None),
+        (value, ty) => return Err(Error::internal(format!("{value:?} is not a {ty}"))),
+    })
+}
+
+fn arithmetic(op: ArithmeticOp, left: &Expr, right: &Expr, ty: &SqlType) -> Result<DfExpr> {
+    let native = match op {
+        ArithmeticOp::Add => Operator::Plus,
+        ArithmeticOp::Subtract => Operator::Minus,
+        ArithmeticOp::Multiply => Operator::Multiply,
+        ArithmeticOp::Divide => Operator::Divide,
+        ArithmeticOp::Modulo => Operator::Modulo,
+    };
+    match ty {
+        SqlType::String => Ok(binary(value(left)?, Operator::StringConcat, value(right)?)),
+        SqlType::Decimal { precision, scale } => {
+            let (left_type, right_type) = (as_decimal(&left.ty), as_decimal(&right.ty));
+            let (SqlType::Decimal { scale: left_scale, .. }, SqlType::Decimal { scale: right_scale, .. }) =
+                (&left_type, &right_type)
+            else {
+                return Err(Error::internal(format!("{} and {} make no DECIMAL", left.ty, right.ty)));
+            };
+            let operation = DecimalOperation {
+                op,
+                left_scale: *left_scale,
+                right_scale: *right_scale,
+                precision: *precision,
+                scale: *scale,
+            };
+            let function =
+                ColumnFunction::new("decimal", format!("{operation:?}"), ty, move |args, _| operation.evaluate(args));
+            Ok(function.call(vec![cast_call(left, &left_type)?, cast_call(right, &right_type)?]))
+        }
+        SqlType::Integer | SqlType::Bigint if matches!(op, ArithmeticOp::Divide | ArithmeticOp::Modulo) => {
+            let result = ty.clone();
+            let function = ColumnFunction::new("divide", format!("{op:?} {ty}"), ty, move |args, _| {
+                divide_integers(op, args, &result)
+            });
+            Ok(function.call(vec![cast_call(left, ty)?, cast_call(right, ty)?]))
+        }
+        ty if ty.is_numeric() => Ok(binary(cast_call(left, ty)?, native, cast_call(right, ty)?)),
+        other => Err(Error::internal(format!("no arithmetic gives {other}"))),
+    }
+}
+
+/// The type both sides of a comparison are brought to.
+fn compared_as(left: &SqlType, right: &SqlType) -> SqlType {
+    let digits = |ty: &SqlType| match as_decimal(ty) {
+        SqlType::Decimal { precision, scale } => Some((precision - scale, scale)),
+        _ => None,
+    };
+    match (left, right) {
+        (left, right) if left == right => left.clone(),
+        (SqlType::Double, _) | (_, SqlType::Double) => SqlType::Double,
+        (SqlType::Decimal { .. }, _) | (_, SqlType::Decimal { .. }) => match (digits(left), digits(right)) {
+            (Some((left_whole, left_scale)), Some((right_whole, right_scale))) => {
+                let scale = left_scale.max(right_scale);
+                SqlType::decimal((left_whole.max(right_whole) + scale).min(DECIMAL_PRECISION_MAX), scale)
+            }
+            _ => left.clone(),
+        },
+        (SqlType::Bigint, SqlType::Integer) | (SqlType::Integer, SqlType::Bigint) => SqlType::Bigint,
+        (SqlType::Date, SqlType::Timestamp) | (SqlType::Timestamp, SqlType::Date) => SqlType::Timestamp,
+        (SqlType::String, other) | (other, _) => other.clone(),
+    }
+}
+
+fn comparison(op: ComparisonOp, left: &Expr, right: &Expr, null_is_false: bool) -> Result<DfExpr> {
+    let ty = compared_as(&left.ty, &right.ty);
+    let (first, second) = (cast_call(left, &ty)?, cast_call(right, &ty)?);
+    let distinct = matches!(op, ComparisonOp::IsDistinctFrom | ComparisonOp::IsNotDistinctFrom);
+    if ty.is_nested() {
+        let negated = matches!(op, ComparisonOp::NotEqual | ComparisonOp::IsDistinctFrom);
+        let function = ColumnFunction::new("equal", format!("{op:?} {ty}"), &SqlType::Boolean, move |args, _| {
+            nested_equality(args, distinct, negated)
+        });
+        return Ok(function.call(vec![first, second]));
+    }
+    let operator = match op {
+        ComparisonOp::Equal => Operator::Eq,
+        ComparisonOp::NotEqual => Operator::NotEq,
+        ComparisonOp::Less => Operator::Lt,
+        ComparisonOp::LessOrEqual => Operator::LtEq,
+        ComparisonOp::Greater => Operator::Gt,
+        ComparisonOp::GreaterOrEqual => Operator::GtEq,
+        ComparisonOp::IsDistinctFrom => Operator::IsDistinctFrom,
+        ComparisonOp::IsNotDistinctFrom => Operator::IsNotDistinctFrom,
+    };
+    let compared = binary(first, operator, second);
+    Ok(if distinct || null_is_false { compared } else { DfExpr::IsTrue(Box::new(compared)) })
+}
+
+fn nested_equality(args: &[ArrayRef], distinct: bool, negated: bool) -> std::result::Result<ArrayRef, String> {
+    let equal = equal_rows(&args[0], &args[1], distinct)?;
+    if !negated {
+        return Ok(Arc::new(equal));
+    }
+    let differs = arrow::compute::not(&equal).map_err(|e| e.to_string())?;
+    if distinct {
+        return Ok(Arc::new(differs));
+    }
+    // `<>` with a null is false, as every comparison.
+    let present = [&args[0], &args[1]].map(|a| arrow::compute::is_not_null(a));
+    let [left, right] = present;
+    let both = arrow::compute::and(&left.map_err(|e| e.to_string())?, &right.map_err(|e| e.to_string())?)
+        .map_err(|e| e.to_string())?;
+    Ok(Arc::new(arrow::compute::and(&differs, &both).map_err(|e| e.to_string())?))
+}
+
+fn like_call(text: &Expr, pattern: &Expr, escape: Option<char>, negated: bool) -> Result<DfExpr> {
+    let constant = match &pattern.kind {
+        ExprKind::Literal(Value::String(text)) => Some(LikePattern::new(text, escape).map_err(Error::statement)?),
+        _ => None,
+    };
+    let identity = format!("{escape:?} {negated} {constant:?}");
+    let function = ColumnFunction::new("like", identity, &SqlType::Boolean, move |args, _| {
+        like(args, escape, negated, constant.as_ref())
+    });
+    Ok(folded(function.call(vec![value(text)?, value(pattern)?])))
+}
+
+/// `expr` as `ty`: nothing if it has that type.
+pub(super) fn cast_call(expr: &Expr, to: &SqlType) -> Result<DfExpr> {
+    if expr.ty == *to {
+        return value(expr);
+    }
+    if let ExprKind::Literal(Value::Null) = expr.kind {
+        return Ok(DfExpr::Literal(null(to)?, None));
+    }
+    if !cast::supported(&expr.ty, to) {
+        return Err(Error::statement(format!("Cast of {} to {to} is not supported", expr.ty)));
+    }
+    let (from, target) = (expr.ty.clone(), to.clone());
+    let function =
+        ColumnFunction::new("cast", identity(&[&from, to]), to, move |args, _| cast::cast(&args[0], &from, &target));
+    Ok(folded(function.call(vec![value(expr)?])))
+}
+
+/// The evaluation of a call; a STRING in front may be an interval unit, which the tree keeps as text.
+pub(super) fn evaluation_of(name: &str, args: &[ArgType]) -> Result<(Evaluation, bool)> {
+    evaluation(name, args).or_else(|error| match args {
+        [ArgType::Sql(SqlType::String), rest @ ..] => {
+            let units: Vec<ArgType> = std::iter::once(ArgType::IntervalUnit).chain(rest.iter().cloned()).collect();
+            evaluation(name, &units).map_err(|_| error)
+        }
+        _ => Err(error),
+    })
+}
+
+fn call(name: &str, args: &[Expr], ty: &SqlType) -> Result<DfExpr> {
+    if args.iter().any(|a| matches!(a.kind, ExprKind::Lambda { .. })) {
+        return lambda::call(name, args, ty);
+    }
+    let arg_types: Vec<ArgType> = args.iter().map(|a| ArgType::Sql(a.ty.clone())).collect();
+    let (evaluate, deterministic) = evaluation_of(name, &arg_types)?;
+    let types: Vec<SqlType> = args.iter().map(|a| a.ty.clone()).collect();
+    let identity = identity(&types.iter().collect::<Vec<_>>());
+    let returns = ty.clone();
+    let function = ColumnFunction::new(name, identity, ty, move |args, rows| {
+        evaluate(args, &CallContext { types: &types, returns: &returns, rows, lambdas: &[] })
+    });
+    let function = if deterministic { function } else { function.volatile() };
+    Ok(folded(function.call(args.iter().map(value).collect::<Result<_>>()?)))
+}
+
+/// A deterministic operation on constants as its value.
+fn folded(expr: DfExpr) -> DfExpr {
+    let is_constant = |e: &DfExpr| matches!(e, DfExpr::Literal(..));
+    let constant = match &expr {
+        DfExpr::ScalarFunction(function) => {
+            !function.args.is_empty()
+                && function.args.iter().all(is_constant)
+                && function.func.signature().volatility == Volatility::Immutable
+        }
+        DfExpr::BinaryExpr(binary) => is_constant(&binary.left) && is_constant(&binary.right),
+        DfExpr::Negative(inner) => is_constant(inner),
+        _ => false,
+    };
+    if !constant {
+        return expr;
+    }
+    match constant_value(&expr) {
+        Some(value) => DfExpr::Literal(value, None),
+        // It fails for every row, which then says so.
+        None => expr,
+    }
+}
+
+fn constant_value(expr: &DfExpr) -> Option<ScalarValue> {
+    let row = RecordBatchOptions::new().with_row_count(Some(1));
+    let batch = RecordBatch::try_new_with_options(Arc::new(Schema::empty()), Vec::new(), &row).ok()?;
+    let column = super::physical(expr, &DFSchema::empty()).ok()?.evaluate(&batch).ok()?.into_array(1).ok()?;
+    ScalarValue::try_from_array(&column, 0).ok()
+}
+
+/// Whether an expression can be null.
+fn never_null(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Literal(value) => *value != Value::Null,
+        ExprKind::Comparison { .. } | ExprKind::IsNull { .. } | ExprKind::Like { .. } => true,
+        ExprKind::And(left, right) | ExprKind::Or(left, right) => never_null(left) && never_null(right),
+        ExprKind::Not(inner) => never_null(inner),
+        _ => false,
+    }
+}
+
+/// Whether an expression can fail for a row; casts and calls are not looked into.
+fn may_fail(expr: &Expr) -> bool {
+    match &expr.kind {
+        ExprKind::Column(_) | ExprKind::Literal(_) => false,
+        ExprKind::Arithmetic { op, left, right } => {
+            let total = match expr.ty {
+                SqlType::Double | SqlType::String => true,
+                SqlType::Integer | SqlType::Bigint => !matches!(op, ArithmeticOp::Divide | ArithmeticOp::Modulo),
+                _ => false,
+            };
+            !total || may_fail(left) || may_fail(right)
+        }
+        ExprKind::Comparison { left, right, .. } => {
+            let widens = left.ty == right.ty || left.ty.is_numeric() && right.ty.is_numeric();
+            !widens || may_fail(left) || may_fail(right)
+        }
+        ExprKind::And(left, right) | ExprKind::Or(left, right) => may_fail(left) || may_fail(right),
+        ExprKind::Negate(inner) | ExprKind::Not(inner) | ExprKind::IsNull { expr: inner, .. } => may_fail(inner),
+        ExprKind::Like { expr, pattern, .. } => {
+            may_fail(expr) || !matches!(pattern.kind, ExprKind::Literal(Value::String(_)))
+        }
+        ExprKind::Cast(inner) => {
+            let widens = matches!(
+                (&inner.ty, &expr.ty),
+                (SqlType::Integer, SqlType::Bigint | SqlType::Double) | (SqlType::Bigint, SqlType::Double)
+            );
+            !widens && !matches!(inner.kind, ExprKind::Literal(_)) || may_fail(inner)
+        }
+        ExprKind::Subscript { base, index } => may_fail(base) || may_fail(index),
+        ExprKind::Field { base, .. } => may_fail(base),
+        _ => true,
+    }
+}
