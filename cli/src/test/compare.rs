@@ -77,6 +77,12 @@ fn same_decimal(a: &str, b: &str) -> bool {
     }
 }
 
+/// A whole number without exponent fits the same number written with one: `1000` and `1.0E3`.
+fn same_whole(expected: &str, actual: &str) -> bool {
+    let plain = |text: &str| DecimalText::parse(text).filter(|d| d.scale <= 0).and_then(|d| d.plain_text());
+    !expected.contains(['.', 'e', 'E']) && plain(actual).as_deref() == Some(expected)
+}
+
 fn numbers_match(expected: &Number, actual: &Number, fractions: Fractions) -> bool {
     let (expected, text) = (expected.to_string(), actual.to_string());
     if !is_fraction(actual)
@@ -85,7 +91,7 @@ fn numbers_match(expected: &Number, actual: &Number, fractions: Fractions) -> bo
         return DecimalText::parse(&expected).and_then(|d| d.to_long()) == Some(whole);
     }
     match fractions {
-        Fractions::Exact => same_decimal(&expected, &text),
+        Fractions::Exact => same_decimal(&expected, &text) || same_whole(&expected, &text),
         Fractions::Nearly => match (expected.parse::<f64>(), text.parse::<f64>()) {
             (Ok(a), Ok(b)) => (a - b).abs() < 1e-6 || a == b,
             _ => false,
@@ -177,6 +183,8 @@ mod tests {
         assert!(!same("1", "1.0", Fractions::Exact));
         assert!(same("1.0", "1", Fractions::Exact));
         assert!(same("\"1.50\"", "1.50", Fractions::Exact));
+        assert!(same("1000", "1.0E3", Fractions::Exact));
+        assert!(!same("1000", "1000.0", Fractions::Exact));
         assert!(same("0.3", "0.30000000000000004", Fractions::Nearly));
         assert!(!same("0.3", "0.30000000000000004", Fractions::Exact));
     }

@@ -15,6 +15,7 @@ use headwater_engine::clock::{Clock, ManualClock, SystemClock};
 use headwater_engine::engine::Sync;
 use headwater_engine::format::FormatName;
 use headwater_engine::log::EncodedRecords;
+use headwater_engine::log::partitioner::partition_of;
 use headwater_engine::plan::steps::{WindowInfo, WindowType};
 use headwater_engine::rows::header_type;
 use headwater_engine::sql::ast::{CreateSource, Literal, Property, Statement};
@@ -23,7 +24,7 @@ use headwater_engine::{Access, Engine, EngineConfig, Error, Session, Storage};
 use serde_json::{Map, Value, json};
 
 use super::bytes::{self, Side};
-use super::case::{Case, Header, Record};
+use super::case::{Case, Header, Record, list, text};
 use super::compare::{Actual, Fractions};
 use super::report::Failure;
 
@@ -36,6 +37,7 @@ pub struct Fixture {
     /// Topic → how its records are written, as the first source over it declares.
     shapes: BTreeMap<String, Shape>,
     exact: bool,
+    drive: Drive,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +54,17 @@ pub enum Drive {
     /// Only when stepped, on a clock that stands at 1970.
     Step,
     Free,
+}
+
+impl Drive {
+    /// Partitions of topics for which nobody says how many. ksqlDB's server makes four; its record-by-record driver runs
+    /// all partitions as one.
+    fn partitions(self) -> u32 {
+        match self {
+            Drive::Step => 1,
+            Drive::Free => 4,
+        }
+    }
 }
 
 impl Fixture {
@@ -74,7 +87,7 @@ impl Fixture {
             session.set(name, &plain(value)).map_err(|e| broken("a property is refused", &e))?;
         }
         let exact = properties.get(EXACT_NUMBERS).is_none_or(|v| plain(v) != "false");
-        Ok(Self { engine, session, shapes: BTreeMap::new(), exact })
+        Ok(Self { engine, session, shapes: BTreeMap::new(), exact, drive })
     }
 
     /// Makes the topics a case takes for granted: those it lists, those its statements read, those of its inputs.
@@ -92,12 +105,18 @@ impl Fixture {
                     if property(&create.properties, "PARTITIONS").is_some() {
                         left_alone.insert(topic);
                     } else {
-                        wanted.insert(topic, 1);
+                        wanted.insert(topic, self.drive.partitions());
                     }
                 }
             }
         }
-        wanted.extend(case.inputs.iter().map(|r| (r.topic.clone(), 1)));
+        wanted.extend(case.inputs.iter().map(|r| (r.topic.clone(), self.drive.partitions())));
+        // A case that checks how many partitions a topic has takes it for granted with as many.
+        for topic in list(&case.post["topics"], "topics") {
+            if let (Some(name), Some(partitions)) = (text(topic, "name"), topic["partitions"].as_u64()) {
+                wanted.insert(name, u32::try_from(partitions).unwrap_or(1));
+            }
+        }
         wanted.retain(|topic, _| !left_alone.contains(topic));
         wanted.extend(case.topics.iter().map(|t| (t.name.clone(), t.partitions)));
         for (topic, partitions) in wanted {
@@ -152,7 +171,7 @@ impl Fixture {
         (of(&shape.key), of(&shape.value))
     }
 
-    /// Appends input records, in order, to partition 0.
+    /// Appends input records, in order: stepped to partition 0, otherwise where their keys belong.
     pub fn produce(&self, records: &[Record]) -> Result<(), Failure> {
         for record in records {
             let shape = self.shape(&record.topic);
@@ -168,9 +187,19 @@ impl Fixture {
                 time: Int64Array::from(vec![record.timestamp.unwrap_or(0)]),
                 headers: headers_column(&record.headers)?,
             };
-            self.engine.produce(&record.topic, 0, encoded).map_err(|e| broken("an input cannot be appended", &e))?;
+            let partition = match (self.drive, &key) {
+                (Drive::Free, Some(key)) => partition_of(key, self.partitions_of(&record.topic)),
+                _ => 0,
+            };
+            self.engine
+                .produce(&record.topic, partition, encoded)
+                .map_err(|e| broken("an input cannot be appended", &e))?;
         }
         Ok(())
+    }
+
+    fn partitions_of(&self, topic: &str) -> u32 {
+        self.engine.topics().iter().find(|t| t.name == topic).map_or(1, |t| t.partitions)
     }
 
     /// All records of a topic, by partition and offset. A topic that does not exist holds none.

@@ -31,12 +31,12 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
 use self::case::{Case, Suite};
 use self::report::{Failure, Report};
+use crate::exit::{self, Exit};
 
 /// How long a case may take before it counts as failed.
 const CASE_TIME_MAX: Duration = Duration::from_secs(10);
@@ -56,15 +56,12 @@ pub struct TestArgs {
     pub paths: Vec<PathBuf>,
 }
 
-/// Exit status 0 if all cases pass, 1 if some fail, 2 if cases cannot be read or the report cannot be written.
-pub fn run(args: &TestArgs) -> ExitCode {
+/// Success if all cases pass.
+pub fn run(args: &TestArgs) -> Result<(), Exit> {
     match run_cases(args) {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(message) => {
-            eprintln!("error: {message}");
-            ExitCode::from(2)
-        }
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Exit::Tests),
+        Err(message) => exit::usage(&message),
     }
 }
 

@@ -146,7 +146,8 @@ fn matches(pattern: &str, name: &str) -> bool {
 type Headers = Vec<(String, Option<String>)>;
 
 fn parse_schema(fixture: &Fixture, catalog: &Catalog, schema: &str) -> Result<(Schema, Headers), String> {
-    let sql = format!("CREATE STREAM X ({schema}) WITH (KAFKA_TOPIC='X', VALUE_FORMAT='JSON');");
+    let kind = if schema.contains("PRIMARY KEY") { "TABLE" } else { "STREAM" };
+    let sql = format!("CREATE {kind} X ({schema}) WITH (KAFKA_TOPIC='X', VALUE_FORMAT='JSON');");
     let parsed = fixture.engine.session(Access::default()).parse(&sql).map_err(|e| e.to_string())?;
     match parsed.into_iter().next().map(|p| p.statement) {
         Some(Statement::CreateSource(create)) => schema_of(catalog, &create.columns),

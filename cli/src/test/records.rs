@@ -65,9 +65,14 @@ enum Stop {
 }
 
 fn run_statements(case: &Case, fixture: &mut Fixture) -> Result<(), Stop> {
+    // Positions in messages count from the first line of the first statement.
+    let mut text = String::new();
     for (i, sql) in case.statements.iter().enumerate() {
         let raised = |e: Error| Stop::Raised(Raised::of_statement(i, &e));
-        for statement in fixture.session.parse(sql).map_err(raised)? {
+        text.push_str(sql);
+        let parsed = fixture.session.parse(&text).map_err(raised)?;
+        text = "\n".repeat(text.lines().count());
+        for statement in parsed {
             match fixture.session.execute(&statement).map_err(raised)? {
                 Outcome::Nothing | Outcome::Entity(_) | Outcome::Query(_) => fixture.learn(),
             }

@@ -199,7 +199,10 @@ fn judge_error(case: &Case, statement: usize, answer: &Answer, report: &mut Repo
     if wanted_type == Some("statement_error") {
         let last = case.statements.last().map_or("", |s| s.trim_end_matches(';'));
         if !text(error, "statementText").unwrap_or_default().contains(last) {
-            return Err(Failure::differs(format!("the error's statementText {} lacks «{last}»", error["statementText"])));
+            return Err(Failure::differs(format!(
+                "the error's statementText {} lacks «{last}»",
+                error["statementText"]
+            )));
         }
     }
     match &expected.message {
@@ -333,7 +336,8 @@ fn parse_body(text: &str) -> Value {
         return value;
     }
     let lines = text.lines().map(|line| line.trim().trim_start_matches('[').trim_end_matches([',', ']']));
-    let rows = lines.filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap_or_else(|_| line.into()));
+    let rows =
+        lines.filter(|line| !line.is_empty()).map(|line| serde_json::from_str(line).unwrap_or_else(|_| line.into()));
     Value::Array(rows.collect())
 }
 
