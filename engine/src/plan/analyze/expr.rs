@@ -133,18 +133,27 @@ impl<'a> Analyzer<'a> {
         self.node(e).map_err(|fault| self.settle(fault, e))
     }
 
-    /// The expression as `target`, by implicit coercion; as a value to insert it may do what [`constant::insertable`]
-    /// says.
+    /// The expression as `target`, by implicit coercion.
     pub fn expr_as(&self, e: &ast::Expr, target: &SqlType) -> Result<Expr> {
         let Some(expr) = self.expr_or_null(e)? else { return Ok(Expr::null(target.clone())) };
-        let coerced = match self.clause {
-            Clause::Values => constant::insertable(&expr, target)?,
-            _ => coerce::implicit(&expr, target),
-        };
-        coerced.ok_or_else(|| {
+        coerce::implicit(&expr, target).ok_or_else(|| {
             Error::statement(format!("Expected type {target} but got {} ({})", expr.ty, text(e)))
                 .at_maybe(walk::position(e))
                 .with_hint(format!("CAST({} AS {target}) converts it.", text(e)))
+        })
+    }
+
+    /// The value that INSERT gives a column, coerced as [`constant::insertable`] says.
+    pub fn column_value(&self, e: &ast::Expr, column: &str, target: &SqlType) -> Result<Expr> {
+        let Some(expr) = self.expr_or_null(e)? else { return Ok(Expr::null(target.clone())) };
+        constant::insertable(&expr, target)?.ok_or_else(|| {
+            let value = match &expr.kind {
+                ExprKind::Literal(value) => literals::as_text(value).unwrap_or_else(|| text(e)),
+                _ => text(e),
+            };
+            let got = expr.ty.base_name();
+            Error::statement(format!("Expected type {target} for field {column} but got {got}({value})"))
+                .at_maybe(walk::position(e))
         })
     }
 

@@ -256,11 +256,11 @@ fn null_alone_has_no_type_but_takes_a_wanted_one() {
 
 #[test]
 fn inserted_values_fit_by_value_and_structs_by_name() {
-    let insert = |sql: &str, ty: &SqlType| in_clause(Clause::Values, |a, e| a.expr_as(e, ty), sql);
+    let insert = |sql: &str, ty: &SqlType| in_clause(Clause::Values, |a, e| a.column_value(e, "V", ty), sql);
     let decimal = SqlType::decimal(4, 2);
     assert_eq!(insert("12", &decimal).map(|e| e.kind), Ok(ExprKind::Literal(Value::Decimal("12.00".into()))));
     assert_eq!(insert("6 + 6", &decimal).map(|e| e.kind), Ok(ExprKind::Literal(Value::Decimal("12.00".into()))));
-    assert!(insert("1.234", &decimal).is_err());
+    assert_eq!(insert("1.234", &decimal), Err("Expected type DECIMAL(4, 2) for field V but got DECIMAL(1.234)".into()));
     let target = SqlType::structure([("A", SqlType::Bigint), ("B", SqlType::String)]);
     let ExprKind::Struct(fields) = insert("STRUCT(A := 1, X := 'dropped')", &target).unwrap().kind else { panic!() };
     assert_eq!(fields[0].1.kind, ExprKind::Literal(Value::Bigint(1)));
