@@ -12,7 +12,7 @@
 //! | `(DECIMAL value) -> DECIMAL` | any DECIMAL; the overload's own rule says which comes out |
 //!
 //! Choice (ksqlDB: *User-defined functions, overloads*): signatures that fit without a cast come first, then those that
-//! fit with INT → BIGINT → DECIMAL → DOUBLE; among those without variadic arguments before those with, longer
+//! fit with INT → BIGINT → DECIMAL → DOUBLE or STRING → DATE, TIME, TIMESTAMP; among those without variadic arguments before those with, longer
 //! before shorter, fewer type letters before more. Two equally good ones are an error, and so is none.
 
 use std::collections::BTreeMap;
@@ -213,8 +213,10 @@ fn rank_of_number(ty: &SqlType) -> Option<u8> {
     }
 }
 
+/// Numbers widen; a text is read where a date or time is expected.
 fn widens(from: &SqlType, to: &SqlType) -> bool {
-    matches!((rank_of_number(from), rank_of_number(to)), (Some(from), Some(to)) if from < to)
+    *from == SqlType::String && to.is_temporal()
+        || matches!((rank_of_number(from), rank_of_number(to)), (Some(from), Some(to)) if from < to)
 }
 
 impl ParamType {

@@ -3,7 +3,7 @@
 //! A new sink inherits what its WITH clause does not say from the query's left-most source: key and value format (and
 //! the delimiter, if the format is the same), number of partitions. A result without key has key format NONE.
 
-use super::ddl::check_timestamp;
+use super::depth::check_storable;
 use super::formats;
 use super::names::{Names, place};
 use super::properties::{Clause, Properties};
@@ -15,11 +15,26 @@ use crate::format::{FormatName, FormatSpec, Side};
 use crate::plan::steps::{NamedExpr, PLAN_FORMAT, Plan, Sink, Step, StepKind, TimestampColumn};
 use crate::plan::{Planner, QueryPlan, SourcePlan, TopicPlan};
 use crate::schema::Column;
-use crate::sql::ast;
+use crate::sql::ast::{self, Statement};
+use crate::sql::print;
 
 impl Planner<'_> {
     /// A query with a new sink; `id` is the query's.
     pub fn create_as(&self, create: &ast::CreateAs, id: &str) -> Result<QueryPlan> {
+        self.create_as_of(create, id).map_err(|e| match self.settled(create) {
+            Some(statement) => e.in_statement(&print::formatted(&statement)),
+            None => e,
+        })
+    }
+
+    /// The statement with every name settled, as ksqlDB's messages show it.
+    fn settled(&self, create: &ast::CreateAs) -> Option<Statement> {
+        let planner = QueryPlanner::new(self, &create.query, Purpose::Push).ok()?;
+        let query = planner.settled_query().ok()?;
+        Some(Statement::CreateAs(ast::CreateAs { query, ..create.clone() }))
+    }
+
+    fn create_as_of(&self, create: &ast::CreateAs, id: &str) -> Result<QueryPlan> {
         let name = &create.name.name;
         let is_table = create.kind == ast::SourceKind::Table;
         let word = if is_table { "table" } else { "stream" };
@@ -34,7 +49,7 @@ impl Planner<'_> {
         };
         let key_format = properties.format(Side::Key, &inherited)?;
         let value_format = properties.format(Side::Value, &leftmost.value_format)?;
-        let purpose = Purpose::Sink { name, key_format: &key_format };
+        let purpose = Purpose::Sink { name, key_format: &key_format, properties: Some(&properties) };
         let planned = QueryPlanner::new(self, &create.query, purpose)?.plan()?;
         check_kind(&planned, is_table)?;
 
@@ -60,7 +75,6 @@ impl Planner<'_> {
         }
         formats::check(&key_format, &schema.key, Side::Key)?;
         formats::check(&value_format, &schema.value, Side::Value)?;
-        check_timestamp(&properties, &schema)?;
         formats::available(key_format.name)?;
         formats::available(value_format.name)?;
 
@@ -99,6 +113,7 @@ impl Planner<'_> {
             discard: properties.discard,
         };
         let plan = Plan { format: PLAN_FORMAT, root: planned.root, limit: None, sink: Some(sink) };
+        check_storable(&plan)?;
         if create.or_replace {
             check_query_upgrade(self, name, &plan)?;
         }
@@ -127,7 +142,7 @@ impl Planner<'_> {
             return refuse(format!("Cannot insert into {} because it has header columns", target.name));
         }
         refuse_limit(&insert.query, "INSERT INTO")?;
-        let purpose = Purpose::Sink { name: &target.name, key_format: &target.key_format };
+        let purpose = Purpose::Sink { name: &target.name, key_format: &target.key_format, properties: None };
         let mut planned = QueryPlanner::new(self, &insert.query, purpose)?.plan()?;
         check_kind(&planned, false)?;
         fit(&mut planned.root, target)?;
@@ -140,6 +155,7 @@ impl Planner<'_> {
             discard: target.discard,
         };
         let plan = Plan { format: PLAN_FORMAT, root: planned.root, limit: None, sink: Some(sink) };
+        check_storable(&plan)?;
         let sink = SourcePlan { source: target.clone(), create_topic: None };
         Ok(QueryPlan { plan, sources: planned.sources, sink: Some(sink), columns: planned.columns })
     }
@@ -167,7 +183,8 @@ impl Planner<'_> {
                 _ => Ok((existing, None)),
             };
         }
-        let partitions = properties.partitions.unwrap_or(inherited);
+        let default = self.settings.integer("ksql.sink.partitions").and_then(|n| u32::try_from(n).ok());
+        let partitions = properties.partitions.or(default.filter(|n| *n > 0)).unwrap_or(inherited);
         // A windowed table's rows must stay as long as its windows can be asked for.
         let retention_ms = properties.retention_ms.map(|ms| ms.max(window_retention_ms(root).unwrap_or(ms)));
         Ok((partitions, Some(TopicPlan { name: topic.to_string(), partitions, retention_ms })))
