@@ -95,6 +95,16 @@ impl Session {
         &self.access
     }
 
+    /// The directory that COPY's file names are relative to.
+    pub fn set_file_base(&mut self, base: Option<PathBuf>) {
+        self.access.base = base;
+    }
+
+    /// An earlier session of the same client wrote something that a bounded SELECT of this one must see.
+    pub fn see_earlier_writes(&mut self) {
+        self.wrote = true;
+    }
+
     /// Splits text into statements and parses them. DEFINE takes effect for the statements after it.
     pub fn parse(&mut self, text: &str) -> Result<Vec<ParsedStatement>> {
         let options = sql::ParseOptions {
