@@ -33,7 +33,9 @@ fn rows(mut stream: ResultStream) -> Vec<String> {
                     lines.push(line.trim_matches('|').split('|').map(str::trim).collect::<Vec<_>>().join("|"));
                 }
             }
-            Some(ResultEvent::End(EndReason::Cancelled)) | None => panic!("the query ended without its rows: {lines:?}"),
+            Some(ResultEvent::End(EndReason::Cancelled)) | None => {
+                panic!("the query ended without its rows: {lines:?}")
+            }
             Some(ResultEvent::End(_)) => return lines,
             Some(ResultEvent::Line(line)) => lines.push(line),
         }
@@ -72,8 +74,10 @@ fn a_pull_query_waits_for_this_sessions_writes() {
 #[test]
 fn batch_sql_reads_the_retained_log() {
     let mut session = session();
-    let stream =
-        run(&mut session, &format!("{ORDERS} SELECT item, SUM(amount) AS s FROM orders GROUP BY item ORDER BY s DESC;"));
+    let stream = run(
+        &mut session,
+        &format!("{ORDERS} SELECT item, SUM(amount) AS s FROM orders GROUP BY item ORDER BY s DESC;"),
+    );
     assert_eq!(rows(stream.expect("a query")), ["tea|7", "cup|5"]);
 }
 

@@ -95,9 +95,7 @@ impl Engine {
     pub fn open(config: EngineConfig) -> Result<Engine> {
         let log: Arc<dyn Log> = match &config.storage {
             Storage::Memory => MemoryLog::new(config.clock.clone()),
-            Storage::Directory(path) => {
-                EmbeddedLog::open(Options::new(path, config.sync, config.clock.clone()))?
-            }
+            Storage::Directory(path) => EmbeddedLog::open(Options::new(path, config.sync, config.clock.clone()))?,
         };
         let typed = Arc::new(TypedSchemas::default());
         let entries = log.catalog();
