@@ -108,7 +108,9 @@ fn open(file: &Path) -> Result<(Box<dyn Read>, Option<u64>)> {
 }
 
 fn summary(report: &LoadReport, args: &LoadArgs, elapsed: Duration) {
-    for (what, columns) in [("ignored", &report.ignored_columns), ("null, the file lacks them", &report.missing_columns)] {
+    for (what, columns) in
+        [("ignored", &report.ignored_columns), ("null, the file lacks them", &report.missing_columns)]
+    {
         if !columns.is_empty() {
             eprintln!("columns {what}: {}", columns.join(", "));
         }
@@ -119,7 +121,11 @@ fn summary(report: &LoadReport, args: &LoadArgs, elapsed: Duration) {
     let seconds = elapsed.as_secs_f64();
     let speed = if seconds > 0.0 { report.rows as f64 / seconds } else { 0.0 };
     let rejected = if report.rejected > 0 { format!(", {} rejected", report.rejected) } else { String::new() };
-    eprintln!("{} loaded into {}{rejected} in {seconds:.2} s ({speed:.0} rows/s)", counted(report.rows, "row"), args.target);
+    eprintln!(
+        "{} loaded into {}{rejected} in {seconds:.2} s ({speed:.0} rows/s)",
+        counted(report.rows, "row"),
+        args.target
+    );
     if report.rejected > 0 {
         eprintln!("try next: SELECT line, error FROM `{}$REJECTED`;", args.target.to_uppercase());
     } else {

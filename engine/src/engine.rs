@@ -12,6 +12,7 @@ use crate::catalog::{Catalog, PersistentQuery, Source};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Settings;
 use crate::error::{Error, Result};
+use crate::log::embedded::{EmbeddedLog, Options};
 use crate::log::memory::MemoryLog;
 use crate::log::{Control, EncodedRecords, Log, LogBody, Offset, Producer, ProducerId, ReadLevel, ReadLimit, Topic};
 use crate::plan::TopicPlan;
@@ -94,9 +95,7 @@ impl Engine {
     pub fn open(config: EngineConfig) -> Result<Engine> {
         let log: Arc<dyn Log> = match &config.storage {
             Storage::Memory => MemoryLog::new(config.clock.clone()),
-            Storage::Directory(path) => {
-                return Err(Error::internal(format!("the embedded log is not built yet: {}", path.display())));
-            }
+            Storage::Directory(path) => EmbeddedLog::open(Options::new(path, config.sync, config.clock.clone()))?,
         };
         let typed = Arc::new(TypedSchemas::default());
         let entries = log.catalog();

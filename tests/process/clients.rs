@@ -46,12 +46,7 @@ fn with_python(script: &str) {
     };
     let server = Server::start();
     let ran = Command::new(python).args(["-c", script, &server.url]).output().expect("Python runs");
-    assert!(
-        ran.status.success(),
-        "{}\n{}",
-        String::from_utf8_lossy(&ran.stdout),
-        String::from_utf8_lossy(&ran.stderr)
-    );
+    assert!(ran.status.success(), "{}\n{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
 }
 
 #[test]

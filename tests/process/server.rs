@@ -8,7 +8,8 @@ use headwater_engine::clock::Stopwatch;
 
 use crate::support::{Server, headwater, wait};
 
-const CREATE: &str = "CREATE STREAM s (id INT KEY, v BIGINT) WITH (kafka_topic='s', value_format='JSON', partitions=1);";
+const CREATE: &str =
+    "CREATE STREAM s (id INT KEY, v BIGINT) WITH (kafka_topic='s', value_format='JSON', partitions=1);";
 
 fn curl(args: &[&str]) -> Option<String> {
     let ran = match Command::new("curl").args(["-sS", "-m", "20"]).args(args).output() {

@@ -22,7 +22,8 @@ fn enter(session: &mut PtySession, line: &str) {
     session.flush().unwrap();
 }
 
-const CREATE: &str = "CREATE STREAM s (id INT KEY, v BIGINT) WITH (kafka_topic='s', value_format='JSON', partitions=1);";
+const CREATE: &str =
+    "CREATE STREAM s (id INT KEY, v BIGINT) WITH (kafka_topic='s', value_format='JSON', partitions=1);";
 
 #[test]
 fn statements_may_span_lines_and_errors_show_their_place() {
@@ -87,7 +88,10 @@ fn rows_of_others_appear_as_they_come() {
 #[test]
 fn tab_completes_from_what_exists() {
     let mut shell = shell(&["--data", ":memory:"]);
-    enter(&mut shell, "CREATE STREAM flights (origin STRING) WITH (kafka_topic='f', value_format='JSON', partitions=1);");
+    enter(
+        &mut shell,
+        "CREATE STREAM flights (origin STRING) WITH (kafka_topic='f', value_format='JSON', partitions=1);",
+    );
     shell.exp_string("created").unwrap();
     shell.exp_string(PROMPT).unwrap();
     shell.send("DESCRIBE FLI\t;\r").unwrap();

@@ -127,7 +127,10 @@ impl Server {
         let mut line = String::new();
         let url = loop {
             line.clear();
-            assert!(stderr.read_line(&mut line).expect("stderr can be read") > 0, "the server ended before it listened");
+            assert!(
+                stderr.read_line(&mut line).expect("stderr can be read") > 0,
+                "the server ended before it listened"
+            );
             if let Some((_, url)) = line.trim().split_once("listens on ") {
                 break url.to_string();
             }

@@ -15,8 +15,8 @@ use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Response;
 
-use super::{Answer, Backend, Block, Column, End, Names, Next, RowStream, SourceNames, schema_text};
 use super::send_rows::{self, TargetColumn};
+use super::{Answer, Backend, Block, Column, End, Names, Next, RowStream, SourceNames, schema_text};
 use crate::load::LoadSource;
 use crate::sql_text::{TokenKind, first_string, leading_words, tokens};
 

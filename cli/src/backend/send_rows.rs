@@ -37,7 +37,8 @@ pub fn load(
     if source.key.is_some() {
         return Err(Error::statement("--key is for bare topics, which are loaded by an embedded engine only"));
     }
-    let mut batch = Batch { target: source.target, lines: Vec::new(), text: String::new(), report: LoadReport::default() };
+    let mut batch =
+        Batch { target: source.target, lines: Vec::new(), text: String::new(), report: LoadReport::default() };
     match source.format {
         LoadFormat::Json => {
             for (i, line) in BufReader::new(source.input).lines().enumerate() {
@@ -92,13 +93,7 @@ struct Batch<'a> {
 }
 
 impl Batch<'_> {
-    fn add(
-        &mut self,
-        line: u64,
-        row: &str,
-        send: &mut Send<'_>,
-        progress: &mut dyn FnMut(&LoadReport),
-    ) -> Result<()> {
+    fn add(&mut self, line: u64, row: &str, send: &mut Send<'_>, progress: &mut dyn FnMut(&LoadReport)) -> Result<()> {
         self.text.push_str(row);
         self.text.push('\n');
         self.lines.push(line);
@@ -237,8 +232,10 @@ mod tests {
     use super::*;
 
     fn loaded(format: LoadFormat, text: &str, columns: &[(&str, &str)]) -> (Vec<String>, LoadReport) {
-        let columns: Vec<TargetColumn> =
-            columns.iter().map(|(name, kind)| TargetColumn { name: name.to_string(), kind: kind.to_string() }).collect();
+        let columns: Vec<TargetColumn> = columns
+            .iter()
+            .map(|(name, kind)| TargetColumn { name: name.to_string(), kind: kind.to_string() })
+            .collect();
         let mut sent = Vec::new();
         let source = LoadSource {
             target: "S",
@@ -268,11 +265,7 @@ mod tests {
         let (sent, report) = loaded(LoadFormat::Csv, csv, &[("ID", "BIGINT"), ("NAME", "STRING"), ("V", "DOUBLE")]);
         assert_eq!(
             sent,
-            [
-                r#"{"`ID`":1,"`NAME`":"a, \"b\"\nc"}"#,
-                r#"{"`ID`":2,"`NAME`":null}"#,
-                r#"{"`ID`":null,"`NAME`":""}"#
-            ]
+            [r#"{"`ID`":1,"`NAME`":"a, \"b\"\nc"}"#, r#"{"`ID`":2,"`NAME`":null}"#, r#"{"`ID`":null,"`NAME`":""}"#]
         );
         assert_eq!(report.rows, 3);
         assert_eq!(report.ignored_columns, ["extra"]);

@@ -87,12 +87,10 @@ impl SourceTable {
         let typed = engine.inner.typed.clone();
         let schema = Scanner::new(&scan, source.is_table(), typed.clone())?.schema();
         let content = match engine.table_query(source) {
-            Some(query) if source.is_table() => {
-                match engine.runtime().lookup(&query, &Lookup::default())? {
-                    Some(rows) => Content::State(rows),
-                    None => Content::LatestPerKey,
-                }
-            }
+            Some(query) if source.is_table() => match engine.runtime().lookup(&query, &Lookup::default())? {
+                Some(rows) => Content::State(rows),
+                None => Content::LatestPerKey,
+            },
             _ if source.is_table() => Content::LatestPerKey,
             _ => Content::Log,
         };
@@ -128,7 +126,8 @@ impl SourceTable {
     }
 
     fn project_scan(&self, wanted: &[usize]) -> Result<Scanner> {
-        let scan = Scan { columns: wanted.iter().map(|i| self.scan.columns[*i].clone()).collect(), ..self.scan.clone() };
+        let scan =
+            Scan { columns: wanted.iter().map(|i| self.scan.columns[*i].clone()).collect(), ..self.scan.clone() };
         Scanner::new(&scan, self.source.is_table(), self.typed.clone())
     }
 
@@ -243,10 +242,14 @@ impl TableProvider for SourceTable {
                 .collect::<Result<_>>()
                 .map_err(outside)?,
             Content::LatestPerKey => {
-                vec![Arc::new(Batches { schema: schema.clone(), batches: self.latest_per_key(&wanted).map_err(outside)? })]
+                vec![Arc::new(Batches {
+                    schema: schema.clone(),
+                    batches: self.latest_per_key(&wanted).map_err(outside)?,
+                })]
             }
             Content::State(rows) => {
-                let batches = rows.iter().map(|r| self.columns_of(r, &wanted)).collect::<Result<_>>().map_err(outside)?;
+                let batches =
+                    rows.iter().map(|r| self.columns_of(r, &wanted)).collect::<Result<_>>().map_err(outside)?;
                 vec![Arc::new(Batches { schema: schema.clone(), batches })]
             }
         };

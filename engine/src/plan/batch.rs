@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use datafusion::common::TableReference;
 use datafusion::common::config::ConfigOptions;
 use datafusion::datasource::provider_as_source;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
@@ -21,12 +22,11 @@ use datafusion::logical_expr::planner::{ContextProvider, ExprPlanner, TypePlanne
 use datafusion::logical_expr::{AggregateUDF, HigherOrderUDF, LogicalPlan, ScalarUDF, TableSource, WindowUDF};
 use datafusion::physical_plan::execute_stream;
 use datafusion::prelude::SessionConfig;
-use datafusion::common::TableReference;
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use futures::StreamExt;
 use sqlparser::ast::{
-    BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName,
-    Query, Select, SelectItem, SetExpr, Statement, TableFactor, UnaryOperator, Visit, VisitMut, Visitor, VisitorMut,
+    BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, Query,
+    Select, SelectItem, SetExpr, Statement, TableFactor, UnaryOperator, Visit, VisitMut, Visitor, VisitorMut,
     WildcardAdditionalOptions,
 };
 
@@ -162,14 +162,11 @@ fn bind(engine: &Engine, mut query: Query, queue: Arc<ResultQueue>) -> Result<(S
         catalog: &catalog,
         tables,
         state: &state,
-        scalars: Vec::<Arc<ScalarUDF>>::new()
+        scalars: crate::functions::datafusion::scalar_udfs()
             .into_iter()
             .map(|f| (f.name().to_uppercase(), f))
             .collect(),
-        aggregates: Vec::<Arc<AggregateUDF>>::new()
-            .into_iter()
-            .map(|f| (f.name().to_uppercase(), f))
-            .collect(),
+        aggregates: Vec::<Arc<AggregateUDF>>::new().into_iter().map(|f| (f.name().to_uppercase(), f)).collect(),
     };
     let options = ParserOptions {
         enable_ident_normalization: false,
@@ -383,7 +380,9 @@ fn below_conjuncts(expr: &mut Expr) {
             wrap(left);
             wrap(right);
         }
-        Expr::Between { negated: false, .. } | Expr::InList { negated: false, .. } | Expr::Like { negated: false, .. } => {}
+        Expr::Between { negated: false, .. }
+        | Expr::InList { negated: false, .. }
+        | Expr::Like { negated: false, .. } => {}
         other => wrap(other),
     }
 }
@@ -403,7 +402,10 @@ fn is_comparison(op: &BinaryOperator) -> bool {
 /// Wraps every comparison at or below `expr`, subqueries excepted (they are walked on their own).
 fn wrap(expr: &mut Expr) {
     let comparison = match expr {
-        Expr::Nested(inner) | Expr::UnaryOp { op: UnaryOperator::Not, expr: inner } | Expr::IsNull(inner) | Expr::IsNotNull(inner) => {
+        Expr::Nested(inner)
+        | Expr::UnaryOp { op: UnaryOperator::Not, expr: inner }
+        | Expr::IsNull(inner)
+        | Expr::IsNotNull(inner) => {
             wrap(inner);
             false
         }
@@ -443,13 +445,10 @@ fn wrap(expr: &mut Expr) {
             }
             _ => false,
         };
-        let inner = std::mem::replace(expr, Expr::Wildcard(sqlparser::ast::helpers::attached_token::AttachedToken::empty()));
+        let inner =
+            std::mem::replace(expr, Expr::Wildcard(sqlparser::ast::helpers::attached_token::AttachedToken::empty()));
         let positive = Expr::IsTrue(Box::new(Expr::Nested(Box::new(inner))));
         // NOT of a two-valued test: `a NOT IN (…)` is true where a is null, as in ksqlDB.
-        *expr = if negated {
-            Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(positive) }
-        } else {
-            positive
-        };
+        *expr = if negated { Expr::UnaryOp { op: UnaryOperator::Not, expr: Box::new(positive) } } else { positive };
     }
 }

@@ -7,7 +7,7 @@
 //! |---|---|
 //! | session | start, stop, pause, replace a query; a client's query; a pull; wait until caught up |
 //! | step mode | release one record to one query, run its stages until idle |
-//! 
+//!
 pub mod merge;
 pub mod pool;
 pub mod query;
@@ -187,13 +187,21 @@ impl Runtime {
         let mut tasks = Vec::new();
         let last = stages.len().saturating_sub(1);
         if partitions <= 1 {
-            let task = self.build_task(&shared, &definition, &stages, (0..stages.len()).collect(), 0, failures, catalog)?;
+            let task =
+                self.build_task(&shared, &definition, &stages, (0..stages.len()).collect(), 0, failures, catalog)?;
             tasks.push((task, last));
         } else {
             for (index, stage) in stages.iter().enumerate() {
                 for partition in 0..self.stage_partitions(stage, partitions) {
-                    let task =
-                        self.build_task(&shared, &definition, &stages, vec![index], partition, failures.clone(), catalog)?;
+                    let task = self.build_task(
+                        &shared,
+                        &definition,
+                        &stages,
+                        vec![index],
+                        partition,
+                        failures.clone(),
+                        catalog,
+                    )?;
                     tasks.push((task, index));
                 }
             }
@@ -307,9 +315,7 @@ impl Runtime {
                         .ok_or_else(|| Error::internal(format!("query {} writes unknown {name}", definition.id)))?;
                     let (codec, _) = self.typed.add(&TypedSchema::of_source(source))?;
                     let timestamp = match &sink.timestamp {
-                        Some(column) => {
-                            Some(scan::TimestampExtractor::new(column, &stages[stages.len() - 1].schema)?)
-                        }
+                        Some(column) => Some(scan::TimestampExtractor::new(column, &stages[stages.len() - 1].schema)?),
                         None => None,
                     };
                     TaskOutput::Sink(Box::new(SinkWriter { codec, topic: self.topic(&sink.topic)?, timestamp }))
@@ -398,7 +404,13 @@ impl Runtime {
     }
 
     /// Starts a client's query; its rows come through the stream.
-    pub fn push_query(&self, plan: &QueryPlan, sql: &str, latest: bool, settings: &BTreeMap<String, String>) -> Result<ResultStream> {
+    pub fn push_query(
+        &self,
+        plan: &QueryPlan,
+        sql: &str,
+        latest: bool,
+        settings: &BTreeMap<String, String>,
+    ) -> Result<ResultStream> {
         let stages = lower(&plan.plan)?;
         let number = self.next_client.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let source = plan.sources.first().map_or("query", String::as_str);
@@ -437,7 +449,8 @@ impl Runtime {
             .collect::<Result<_>>()?;
         let result_columns: Vec<ResultColumn> =
             plan.columns.iter().map(|c| ResultColumn { name: c.name.clone(), ty: c.ty.clone(), key: false }).collect();
-        let schema = Arc::new(arrow::datatypes::Schema::new(plan.columns.iter().map(|c| c.to_arrow()).collect::<Vec<_>>()));
+        let schema =
+            Arc::new(arrow::datatypes::Schema::new(plan.columns.iter().map(|c| c.to_arrow()).collect::<Vec<_>>()));
         let queue = ResultQueue::new();
         let output = TaskOutput::Client(Box::new(ClientWriter {
             queue: queue.clone(),

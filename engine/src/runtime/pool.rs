@@ -152,8 +152,7 @@ impl TaskCell {
                 }
             }
             Ran::Idle => {
-                if self.state.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire)
-                    == Err(RUNNING_WOKEN)
+                if self.state.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire) == Err(RUNNING_WOKEN)
                 {
                     self.state.store(QUEUED, Ordering::Release);
                     self.enqueue();

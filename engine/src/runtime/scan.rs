@@ -272,7 +272,10 @@ impl Scanner {
             if extractor.throw_on_invalid
                 && let Some(error) = errors.iter().find(|e| !bad.iter().any(|(b, _)| b.row == e.row))
             {
-                return Err(Error::statement(format!("Fatal user code error in TimestampExtractor callback: {}", error.message)));
+                return Err(Error::statement(format!(
+                    "Fatal user code error in TimestampExtractor callback: {}",
+                    error.message
+                )));
             }
             errors.retain(|e| !bad.iter().any(|(b, _)| b.row == e.row));
             bad.extend(errors.into_iter().map(|e| (e, false)));
@@ -283,7 +286,8 @@ impl Scanner {
                 .collect::<Vec<_>>()
                 .into();
         }
-        let columns = self.outputs.iter().map(|o| self.output(o, &parts, batch, partition)).collect::<Result<Vec<_>>>()?;
+        let columns =
+            self.outputs.iter().map(|o| self.output(o, &parts, batch, partition)).collect::<Result<Vec<_>>>()?;
         let mut rows = Rows {
             columns: batch_of(self.schema.clone(), columns, count)?,
             time: parts.time,
@@ -309,7 +313,9 @@ impl Scanner {
             keep[error.row] = false;
         }
         let mut ignored = 0;
-        if self.table && let Some(null_key) = &rows.null_key {
+        if self.table
+            && let Some(null_key) = &rows.null_key
+        {
             for (row, keep) in keep.iter_mut().enumerate() {
                 if null_key.value(row) && *keep {
                     *keep = false;

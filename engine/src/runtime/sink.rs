@@ -43,8 +43,13 @@ impl SinkWriter {
         if let Some(extractor) = &self.timestamp {
             let (time, errors) = extractor.extract(&rows.columns)?;
             let errors: Vec<_> = errors.into_iter().filter(|e| !rows.is_null_value(e.row)).collect();
-            if extractor.throw_on_invalid && let Some(error) = errors.first() {
-                return Err(Error::statement(format!("Fatal user code error in TimestampExtractor callback: {}", error.message)));
+            if extractor.throw_on_invalid
+                && let Some(error) = errors.first()
+            {
+                return Err(Error::statement(format!(
+                    "Fatal user code error in TimestampExtractor callback: {}",
+                    error.message
+                )));
             }
             rows.time = (0..rows.len())
                 .map(|i| if time.is_null(i) { rows.time.value(i) } else { time.value(i) })

@@ -359,7 +359,11 @@ impl Task {
             for run in &mut self.stages {
                 for (step, changes) in run.pipeline.take_changes()? {
                     if !changes.is_empty() {
-                        let store = StoreId { query: self.query.id.clone(), step: run.id << 16 | step, partition: self.partition };
+                        let store = StoreId {
+                            query: self.query.id.clone(),
+                            step: run.id << 16 | step,
+                            partition: self.partition,
+                        };
                         transaction.state(&store, changes);
                     }
                 }
@@ -375,7 +379,9 @@ impl Task {
             }
         }
         let now_ms = self.clock.now_ms();
-        if !errors.is_empty() && let Some((topic, fingerprint)) = &self.failures.processing_log {
+        if !errors.is_empty()
+            && let Some((topic, fingerprint)) = &self.failures.processing_log
+        {
             let rows = processing_log_rows(&self.query.id, &errors, now_ms)?;
             append(transaction.as_mut(), topic, 0, LogBody::Typed { rows, fingerprint: *fingerprint })?;
         }
@@ -392,7 +398,9 @@ impl Task {
                     record,
                 })
                 .collect();
-            if let Some((topic, fingerprint)) = self.failures.rejected.get(&source.source).filter(|_| !records.is_empty()) {
+            if let Some((topic, fingerprint)) =
+                self.failures.rejected.get(&source.source).filter(|_| !records.is_empty())
+            {
                 let rows = rejected_rows(&records, now_ms)?;
                 append(transaction.as_mut(), topic, 0, LogBody::Typed { rows, fingerprint: *fingerprint })?;
             }

@@ -52,7 +52,9 @@ impl TypedSchema {
     /// FNV-1a over the JSON form, which is stable for a given release of the catalog format.
     pub fn fingerprint(&self) -> Result<u64> {
         let text = serde_json::to_vec(self).map_err(|e| Error::internal(e.to_string()))?;
-        Ok(text.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)))
+        Ok(text
+            .iter()
+            .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)))
     }
 
     pub fn catalog_key(fingerprint: u64) -> String {

@@ -157,8 +157,11 @@ impl Session {
     /// JSON lines as they are, into a topic no source types.
     fn load_topic(&mut self, request: LoadRequest<'_>, progress: &mut dyn FnMut(&LoadReport)) -> Result<LoadReport> {
         if request.format != LoadFormat::Json {
-            return Err(Error::statement(format!("{} is a topic without columns: only JSON can be loaded", request.target))
-                .with_hint("CREATE STREAM … WITH (KAFKA_TOPIC = …) gives it columns"));
+            return Err(Error::statement(format!(
+                "{} is a topic without columns: only JSON can be loaded",
+                request.target
+            ))
+            .with_hint("CREATE STREAM … WITH (KAFKA_TOPIC = …) gives it columns"));
         }
         let topic = self
             .engine
@@ -198,10 +201,9 @@ impl Session {
                 report.rows += rows.len() as u64;
                 let records = EncodedRecords {
                     keys: match &picked.keys {
-                        Some(keys) => rows
-                            .iter()
-                            .map(|r| (!keys.is_null(*r)).then(|| keys.value(*r).as_bytes()))
-                            .collect(),
+                        Some(keys) => {
+                            rows.iter().map(|r| (!keys.is_null(*r)).then(|| keys.value(*r).as_bytes())).collect()
+                        }
                         None => BinaryArray::new_null(rows.len()),
                     },
                     values: BinaryArray::from_iter_values(rows.iter().map(|r| texts[*r].as_slice())),
@@ -222,8 +224,10 @@ impl Session {
     /// COPY … FROM and COPY … TO.
     pub(super) fn copy(&mut self, parsed: &ParsedStatement) -> Result<Outcome> {
         if !self.access.files {
-            return Err(Error::statement("COPY reads and writes files of this machine, which SQL over the network may not")
-                .with_hint("headwater load sends a file from where you are"));
+            return Err(Error::statement(
+                "COPY reads and writes files of this machine, which SQL over the network may not",
+            )
+            .with_hint("headwater load sends a file from where you are"));
         }
         let body = match &parsed.statement {
             Statement::CopyFrom { target, path, options } => {
@@ -303,7 +307,9 @@ impl CopyOptions {
                 return Err(Error::statement(format!("COPY option {} takes a string", option.name)).at(option.position));
             };
             match option.name.as_str() {
-                "FORMAT" if ["CSV", "JSON"].contains(&value.to_uppercase().as_str()) => all.format = value.to_uppercase(),
+                "FORMAT" if ["CSV", "JSON"].contains(&value.to_uppercase().as_str()) => {
+                    all.format = value.to_uppercase()
+                }
                 "FORMAT" => {
                     return Err(Error::statement(format!("COPY cannot read or write format {value}"))
                         .at(option.position)
@@ -363,7 +369,9 @@ fn write_file(mut stream: crate::results::ResultStream, path: PathBuf, options: 
                 rows += batch.num_rows() as u64;
                 out.write_all(&text).map_err(refused)?;
             }
-            Ok(Some(ResultEvent::End(EndReason::Cancelled))) => break Err(Error::unavailable("the query was cancelled")),
+            Ok(Some(ResultEvent::End(EndReason::Cancelled))) => {
+                break Err(Error::unavailable("the query was cancelled"));
+            }
             Ok(Some(ResultEvent::End(_))) => break Ok(rows),
             Ok(_) => {}
             Err(error) => break Err(error),
@@ -425,10 +433,7 @@ impl<'a> Lines<'a> {
                 break;
             }
             if line.len() > LOAD_LINE_BYTES_MAX {
-                return Err(Error::limit(format!(
-                    "line {} is longer than {LOAD_LINE_BYTES_MAX} bytes",
-                    self.line + 1
-                )));
+                return Err(Error::limit(format!("line {} is longer than {LOAD_LINE_BYTES_MAX} bytes", self.line + 1)));
             }
             self.line += 1;
             self.bytes += read as u64;
@@ -565,7 +570,8 @@ impl CsvColumns {
                 arrays.push(Arc::new(texts));
                 continue;
             }
-            let batch = arrow::array::RecordBatch::try_from_iter_with_nullable([("TEXT", Arc::new(texts) as ArrayRef, true)])?;
+            let batch =
+                arrow::array::RecordBatch::try_from_iter_with_nullable([("TEXT", Arc::new(texts) as ArrayRef, true)])?;
             let (array, failed) = conversion.evaluate(&batch)?;
             arrays.push(array);
             errors.extend(failed.into_iter().map(|e| (e.row, format!("column {}: {}", column.name, e.message))));
@@ -615,13 +621,15 @@ impl TimeParser {
     }
 
     fn parse(&self, texts: &StringArray) -> Result<(Int64Array, Vec<RowError>)> {
-        let digits: Vec<Option<i64>> =
-            (0..texts.len()).map(|i| if texts.is_null(i) { None } else { texts.value(i).trim().parse().ok() }).collect();
+        let digits: Vec<Option<i64>> = (0..texts.len())
+            .map(|i| if texts.is_null(i) { None } else { texts.value(i).trim().parse().ok() })
+            .collect();
         // What is digits already is not parsed as a date, too. A trailing Z means UTC, which is what no zone means.
         let iso: StringArray = (0..texts.len())
             .map(|i| (!texts.is_null(i) && digits[i].is_none()).then(|| texts.value(i).trim().trim_end_matches('Z')))
             .collect();
-        let batch = arrow::array::RecordBatch::try_from_iter_with_nullable([("TEXT", Arc::new(iso) as ArrayRef, true)])?;
+        let batch =
+            arrow::array::RecordBatch::try_from_iter_with_nullable([("TEXT", Arc::new(iso) as ArrayRef, true)])?;
         let (parsed, errors) = self.timestamp.evaluate(&batch)?;
         let parsed = parsed.as_primitive::<arrow::datatypes::TimestampMillisecondType>();
         let time = (0..texts.len())
@@ -648,8 +656,11 @@ struct Picked {
 
 impl FieldPicker {
     fn new(key: Option<&str>, timestamp: Option<&str>) -> Result<Self> {
-        let columns: Vec<Column> =
-            [key, timestamp].into_iter().flatten().map(|name| Column::new(name.to_uppercase(), SqlType::String)).collect();
+        let columns: Vec<Column> = [key, timestamp]
+            .into_iter()
+            .flatten()
+            .map(|name| Column::new(name.to_uppercase(), SqlType::String))
+            .collect();
         let spec = crate::format::FormatSpec {
             wrap_single: Some(true),
             ..crate::format::FormatSpec::new(crate::format::FormatName::Json)
@@ -679,10 +690,8 @@ impl FieldPicker {
             }
             None => Int64Array::from_value(now_ms, objects.len()),
         };
-        let time = (0..objects.len())
-            .map(|i| if time.is_null(i) { now_ms } else { time.value(i) })
-            .collect::<Vec<_>>()
-            .into();
+        let time =
+            (0..objects.len()).map(|i| if time.is_null(i) { now_ms } else { time.value(i) }).collect::<Vec<_>>().into();
         errors.sort_by_key(|e| e.row);
         errors.dedup_by_key(|e| e.row);
         Ok(Picked { keys, time, errors })
@@ -747,9 +756,10 @@ impl LoadWriter {
         if self.source.is_table() {
             rows.change = Change::Upsert { old: None };
             if let Some(null_key) = rows.null_key.take() {
-                rejected.extend((0..null_key.count_set_bits()).map(|_| {
-                    (0, Rejected { offset: 0, raw: None, reason: "the primary key is missing".into() })
-                }));
+                rejected.extend(
+                    (0..null_key.count_set_bits())
+                        .map(|_| (0, Rejected { offset: 0, raw: None, reason: "the primary key is missing".into() })),
+                );
                 rows = rows.filter(&BooleanArray::new(!&null_key, None))?;
             }
         }

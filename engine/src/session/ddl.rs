@@ -114,7 +114,9 @@ impl Session {
                     ..Change::default()
                 })
             }
-            Statement::Terminate(target) => Some(each_query(catalog, target, "terminate", "Query terminated.", |_| None)?),
+            Statement::Terminate(target) => {
+                Some(each_query(catalog, target, "terminate", "Query terminated.", |_| None)?)
+            }
             Statement::Pause(target) => Some(each_query(catalog, target, "pause", "Query paused.", |query| {
                 Some(PersistentQuery { paused: true, ..query.clone() })
             })?),

@@ -33,9 +33,8 @@ impl Session {
         let planner = Planner { catalog: &catalog, settings: &self.settings, topic_partitions: &partitions };
         let plan = planner.insert_values(insert)?;
         let prefix = format!("Failed to insert values into '{}'. ", plan.target);
-        let source = catalog
-            .source(&plan.target)
-            .ok_or_else(|| Error::not_found(format!("{} does not exist", plan.target)))?;
+        let source =
+            catalog.source(&plan.target).ok_or_else(|| Error::not_found(format!("{} does not exist", plan.target)))?;
         let now_ms = self.engine.inner.clock.now_ms();
         let mut columns: Vec<Vec<ArrayRef>> = vec![Vec::new(); source.schema.len()];
         let mut time = Vec::new();
@@ -163,13 +162,10 @@ impl Session {
 
 /// The source of that name, if rows may be written to it.
 pub(crate) fn writable<'a>(catalog: &'a crate::catalog::Catalog, target: &str) -> Result<&'a Source> {
-    let source = catalog
-        .source(target)
-        .or_else(|| catalog.source(&target.to_uppercase()))
-        .ok_or_else(|| {
-            Error::not_found(format!("Cannot insert values into an unknown stream/table: {target}"))
-                .with_hint("SHOW STREAMS and SHOW TABLES list what exists")
-        })?;
+    let source = catalog.source(target).or_else(|| catalog.source(&target.to_uppercase())).ok_or_else(|| {
+        Error::not_found(format!("Cannot insert values into an unknown stream/table: {target}"))
+            .with_hint("SHOW STREAMS and SHOW TABLES list what exists")
+    })?;
     if source.is_source {
         let kind = if source.is_table() { "table" } else { "stream" };
         return Err(Error::statement(format!("Cannot insert values into read-only {kind}: {}", source.name)));
@@ -226,7 +222,8 @@ pub(crate) fn with_null_keys(rows: Rows, keys: usize) -> Rows {
 fn round_robin(rows: &Rows, partitions: u32, first: u32) -> Result<Vec<(u32, Rows)>> {
     (0..partitions)
         .map(|slot| {
-            let indices: UInt32Array = (slot..rows.len() as u32).step_by(partitions as usize).collect::<Vec<_>>().into();
+            let indices: UInt32Array =
+                (slot..rows.len() as u32).step_by(partitions as usize).collect::<Vec<_>>().into();
             Ok(((first + slot) % partitions, rows.take(&indices)?))
         })
         .filter(|part| part.as_ref().map_or(true, |(_, rows)| !rows.is_empty()))

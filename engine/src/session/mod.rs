@@ -8,7 +8,7 @@
 //! | `copy` | COPY … FROM and … TO, `headwater load` |
 //! | `select` | push, pull and batch queries, PRINT |
 //! | `show` | SHOW, DESCRIBE, EXPLAIN |
-//! 
+//!
 pub mod copy;
 mod ddl;
 pub(crate) mod insert;
@@ -198,7 +198,9 @@ impl Session {
                 self.print(topic, *from_beginning, *interval, *limit)?
             }
             Statement::Show(show) => entity(self.show(show)?),
-            Statement::Describe { name, extended } => entity(self.describe(&name.name, *extended, Some(name.position))?),
+            Statement::Describe { name, extended } => {
+                entity(self.describe(&name.name, *extended, Some(name.position))?)
+            }
             Statement::DescribeAll { kind, extended } => entity(self.describe_all(*kind, *extended)?),
             Statement::DescribeFunction { name } => entity(self.describe_function(name)?),
             Statement::Explain(explain) => entity(self.explain(explain)?),
@@ -215,9 +217,13 @@ impl Session {
                 return Err(Error::statement("ASSERT SCHEMA needs a schema registry, which is not built yet"));
             }
             Statement::AssertValues { .. } | Statement::AssertTombstone { .. } | Statement::AssertSource(_) => {
-                return Err(Error::statement("ASSERT VALUES, NULL VALUES, STREAM and TABLE run in headwater test only"));
+                return Err(Error::statement(
+                    "ASSERT VALUES, NULL VALUES, STREAM and TABLE run in headwater test only",
+                ));
             }
-            Statement::CreateConnector { .. } | Statement::DropConnector { .. } | Statement::DescribeConnector { .. } => {
+            Statement::CreateConnector { .. }
+            | Statement::DropConnector { .. }
+            | Statement::DescribeConnector { .. } => {
                 return Err(Error::statement("connectors are not built yet")
                     .with_hint("headwater load and COPY … FROM read files"));
             }

@@ -42,7 +42,8 @@ impl Session {
     fn push(&mut self, parsed: &ParsedStatement, query: &Query) -> Result<Outcome> {
         let catalog = self.engine.catalog_now();
         let partitions = |name: &str| self.engine.log().topic(name).map(|t| t.partitions);
-        let plan = Planner { catalog: &catalog, settings: &self.settings, topic_partitions: &partitions }.push(query)?;
+        let plan =
+            Planner { catalog: &catalog, settings: &self.settings, topic_partitions: &partitions }.push(query)?;
         let latest = !self.settings.get("auto.offset.reset").is_some_and(|v| v.eq_ignore_ascii_case("earliest"));
         let stream = self.engine.runtime().push_query(&plan, &parsed.text, latest, self.settings.overrides())?;
         Ok(Outcome::Query(stream))
@@ -51,7 +52,8 @@ impl Session {
     fn pull(&mut self, parsed: &ParsedStatement, query: &Query) -> Result<Outcome> {
         let catalog = self.engine.catalog_now();
         let partitions = |name: &str| self.engine.log().topic(name).map(|t| t.partitions);
-        let plan = Planner { catalog: &catalog, settings: &self.settings, topic_partitions: &partitions }.pull(query)?;
+        let plan =
+            Planner { catalog: &catalog, settings: &self.settings, topic_partitions: &partitions }.pull(query)?;
         let source = catalog
             .source(&plan.source)
             .ok_or_else(|| Error::not_found(format!("{} does not exist.", plan.source)).at(query.from.name.position))?
@@ -73,11 +75,8 @@ impl Session {
                 .engine
                 .table_query(&source)
                 .ok_or_else(|| Error::statement(format!("{} is not materialized", source.name)))?;
-            let lookup = Lookup {
-                keys: plan.keys.clone(),
-                window_start: plan.window_start,
-                window_end: plan.window_end,
-            };
+            let lookup =
+                Lookup { keys: plan.keys.clone(), window_start: plan.window_start, window_end: plan.window_end };
             let rows = self.engine.runtime().lookup(&id, &lookup)?.ok_or_else(|| {
                 Error::statement(format!("the table {} cannot be looked up: its query keeps no state", source.name))
             })?;
@@ -164,7 +163,10 @@ impl Session {
         for partition in 0..found.partitions {
             let at = found.partition(partition);
             let range = log.range(&at, ReadLevel::Durable)?;
-            readers.push((partition, log.reader(&at, if from_beginning { range.start } else { range.end }, ReadLevel::Durable)?));
+            readers.push((
+                partition,
+                log.reader(&at, if from_beginning { range.start } else { range.end }, ReadLevel::Durable)?,
+            ));
         }
         let queue = ResultQueue::new();
         let out = queue.clone();
@@ -356,7 +358,10 @@ impl PullAnswer {
             *left -= count as u64;
             columns = columns.iter().map(|c| c.slice(0, count)).collect();
         }
-        if count > 0 && !queue.push(Ok(ResultEvent::Rows { batch: batch_of(self.result.clone(), columns, count)?, tombstones: None })) {
+        if count > 0
+            && !queue
+                .push(Ok(ResultEvent::Rows { batch: batch_of(self.result.clone(), columns, count)?, tombstones: None }))
+        {
             return Ok(false);
         }
         Ok(self.left != Some(0))

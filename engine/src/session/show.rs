@@ -6,8 +6,8 @@ use super::Session;
 use crate::catalog::{Catalog, PersistentQuery, Source};
 use crate::config::SETTINGS;
 use crate::entity::{
-    EntityBody, FieldInfo, FieldSchema, FunctionArgument, FunctionName, FunctionSignature, PropertyInfo, QueryDescription,
-    RunningQuery, SourceDescription, SourceInfo, TopicInfo, Variable,
+    EntityBody, FieldInfo, FieldSchema, FunctionArgument, FunctionName, FunctionSignature, PropertyInfo,
+    QueryDescription, RunningQuery, SourceDescription, SourceInfo, TopicInfo, Variable,
 };
 use crate::error::{Error, Position, Result};
 use crate::functions::{self, FunctionKind};
@@ -169,7 +169,9 @@ impl Session {
         let description = match explain {
             Explain::Query(id) => {
                 let query = catalog.queries.get(&id.to_uppercase()).ok_or_else(|| {
-                    Error::not_found(format!("Query with id:{id} does not exist, use SHOW QUERIES to view the full set of queries."))
+                    Error::not_found(format!(
+                        "Query with id:{id} does not exist, use SHOW QUERIES to view the full set of queries."
+                    ))
                 })?;
                 self.query_description(query, &catalog)?
             }
@@ -297,7 +299,9 @@ impl Session {
     fn topic_statistics(&self, source: &Source) -> String {
         let Some(topic) = self.engine.log().topic(&source.topic) else { return String::new() };
         let ranges: Vec<_> = (0..topic.partitions)
-            .filter_map(|p| Some((p, self.engine.log().range(&topic.partition(p), crate::log::ReadLevel::Durable).ok()?)))
+            .filter_map(|p| {
+                Some((p, self.engine.log().range(&topic.partition(p), crate::log::ReadLevel::Durable).ok()?))
+            })
             .collect();
         let records: i64 = ranges.iter().map(|(_, r)| r.end - r.start).sum();
         let each: Vec<String> = ranges.iter().map(|(p, r)| format!("partition {p}: {}..{}", r.start, r.end)).collect();
@@ -321,7 +325,9 @@ impl Session {
                     let wanted = match &property.value {
                         ast::Literal::Integer(n) => i64::from(*n),
                         ast::Literal::Bigint(n) => *n,
-                        other => return Err(Error::statement(format!("{} must be a number, not {other:?}", property.name))),
+                        other => {
+                            return Err(Error::statement(format!("{} must be a number, not {other:?}", property.name)));
+                        }
                     };
                     let actual = match property.name.as_str() {
                         "PARTITIONS" => i64::from(found.partitions),
