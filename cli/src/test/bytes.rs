@@ -122,11 +122,8 @@ mod tests {
 
     #[test]
     fn kafka_values_are_bare() {
-        let side = |ty| Side {
-            part: format::Side::Key,
-            format: FormatName::Kafka,
-            columns: vec![Column::new("K", ty)],
-        };
+        let side =
+            |ty| Side { part: format::Side::Key, format: FormatName::Kafka, columns: vec![Column::new("K", ty)] };
         for (ty, value) in [
             (SqlType::Integer, Value::from(-1)),
             (SqlType::Bigint, Value::from(1_i64 << 40)),

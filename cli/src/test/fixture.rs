@@ -249,7 +249,7 @@ impl Shape {
             source: source.name.clone(),
             key: side(Part::Key, &source.key_format, &source.schema.key),
             value: side(Part::Value, &source.value_format, &source.schema.value),
-            window: source.windowed.clone(),
+            window: source.windowed,
         }
     }
 
