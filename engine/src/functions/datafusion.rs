@@ -55,7 +55,8 @@ impl RegistryFunction {
                         other => other.clone(),
                     })
                     .collect();
-                let narrow_last = [&args[..args.len().saturating_sub(1)], &narrowed[args.len().saturating_sub(1)..]].concat();
+                let narrow_last =
+                    [&args[..args.len().saturating_sub(1)], &narrowed[args.len().saturating_sub(1)..]].concat();
                 scalar::resolve(&self.name, &narrow_last)
                     .or_else(|_| scalar::resolve(&self.name, &narrowed))
                     .map_err(|_| refused)
