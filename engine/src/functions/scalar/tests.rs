@@ -149,3 +149,56 @@ fn every_function_is_named_in_upper_case_once() {
     assert!(listed.iter().all(|f| f.name == f.name.to_uppercase() && !f.description.is_empty()));
     assert!(listed.iter().all(|f| !f.signatures.is_empty()));
 }
+
+#[test]
+fn urls() {
+    expect_values(&[
+        ("URL_EXTRACT_HOST('http://test@confluent.io:8080')", "confluent.io"),
+        ("URL_EXTRACT_PORT('http://test@confluent.io:8080')", "8080"),
+        ("URL_EXTRACT_PORT('http://confluent.io')", "null"),
+        ("URL_EXTRACT_PROTOCOL('https://a.io/p')", "https"),
+        ("URL_EXTRACT_PROTOCOL('www.confluent.io')", "null"),
+        ("URL_EXTRACT_PATH('http://a.io/p%20q?x')", "/p q"),
+        ("URL_EXTRACT_PATH('http://a.io')", ""),
+        ("URL_EXTRACT_QUERY('http://a.io/?a=b%20c#f')", "a=b c"),
+        ("URL_EXTRACT_QUERY('mailto:a@b.io')", "null"),
+        ("URL_EXTRACT_FRAGMENT('http://a.io/?query#fragment')", "fragment"),
+        ("URL_EXTRACT_HOST('not a url')", "null"),
+        ("URL_EXTRACT_PARAMETER('http://a.io/?one=a&two=b&three', 'two')", "b"),
+        ("URL_EXTRACT_PARAMETER('http://a.io/?one=a&two=b&three', 'three')", ""),
+        ("URL_ENCODE_PARAM('?foo $bar')", "%3Ffoo+%24bar"),
+        ("URL_DECODE_PARAM('%3Ffoo+%24bar')", "?foo $bar"),
+        ("URL_DECODE_PARAM('%zz')", "!"),
+    ]);
+}
+
+#[test]
+fn dates() {
+    expect_values(&[
+        ("FORMAT_DATE(FROM_DAYS(18993), 'dd-MMM-yyyy')", "01-Jan-2022"),
+        ("FORMAT_DATE(FROM_DAYS(1), 'HH')", "!"),
+        ("FORMAT_TIME(CAST('00:01:05' AS TIME), 'HH_mm_ss_SSS')", "00_01_05_000"),
+        (
+            "FORMAT_TIMESTAMP(FROM_UNIXTIME(1526075913000), 'yyyy-MM-dd HH:mm:ss zzz', 'America/Los_Angeles')",
+            "2018-05-11 14:58:33 PDT",
+        ),
+        ("PARSE_DATE('11/05/2019', 'dd/MM/yyyy')", "2019-05-11"),
+        ("PARSE_DATE('2019', 'nonsense')", "!"),
+        ("PARSE_TIME('22:04', 'HH:mm')", "22:04"),
+        (
+            "PARSE_TIMESTAMP('2018-05-11T21:58:33', 'yyyy-MM-dd''T''HH:mm:ss', 'Europe/London')",
+            "2018-05-11T20:58:33.000",
+        ),
+        ("STRINGTODATE('19700102', 'yyyyMMdd')", "1"),
+        ("DATETOSTRING(1, 'yyyy')", "1970"),
+        ("TIMESTAMPTOSTRING(0, 'yyyy-MM-dd HH:mm:ss Z', 'UTC')", "1970-01-01 00:00:00 +0000"),
+        ("STRINGTOTIMESTAMP('1970', 'yyyy')", "0"),
+        ("UNIX_DATE(FROM_DAYS(7))", "7"),
+        ("UNIX_TIMESTAMP(FROM_UNIXTIME(7))", "7"),
+        ("DATEADD(DAYS, 29, PARSE_DATE('2020-01-31', 'yyyy-MM-dd'))", "2020-02-29"),
+        ("DATESUB(DAYS, 5, FROM_DAYS(2))", "1969-12-29"),
+        ("TIMEADD(MINUTES, 2, CAST('23:59' AS TIME))", "00:01"),
+        ("TIMESTAMPSUB(MILLISECONDS, 10, FROM_UNIXTIME(20))", "1970-01-01T00:00:00.010"),
+        ("CONVERT_TZ(FROM_UNIXTIME(100), '+0200', '+0500')", "1970-01-01T03:00:00.100"),
+    ]);
+}
