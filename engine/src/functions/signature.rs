@@ -119,12 +119,12 @@ impl Signature {
             .enumerate()
             .map(|(index, arg)| match (&self.parameter(index)?.ty, arg) {
                 (ParamType::Lambda { .. }, ArgType::Lambda { body, .. }) => body.clone(),
-                (ParamType::Decimal, ArgType::Sql(ty)) => Some(as_decimal(ty)),
-                (ty, _) => ty.concrete(bound),
+                (parameter, ArgType::Sql(ty)) => parameter.taken_from(ty, bound),
+                (parameter, _) => parameter.concrete(bound),
             })
             .collect::<Option<Vec<_>>>()?;
         let returns = match self.returns {
-            ParamType::Decimal => types.iter().find(|t| matches!(t, SqlType::Decimal { .. }))?.clone(),
+            ParamType::Decimal => types.iter().find_map(decimal_in)?,
             ref other => other.concrete(bound)?,
         };
         Some(Resolved { args: types, returns })
@@ -203,6 +203,15 @@ pub fn as_decimal(ty: &SqlType) -> SqlType {
     }
 }
 
+/// The DECIMAL that a type is or has as its items.
+fn decimal_in(ty: &SqlType) -> Option<SqlType> {
+    match ty {
+        SqlType::Decimal { .. } => Some(ty.clone()),
+        SqlType::Array(item) => decimal_in(item),
+        _ => None,
+    }
+}
+
 fn rank_of_number(ty: &SqlType) -> Option<u8> {
     match ty {
         SqlType::Integer => Some(0),
@@ -273,6 +282,15 @@ impl ParamType {
             ParamType::Struct(fields) => fields.iter().any(|(_, ty)| ty.has_letters()),
             ParamType::Lambda { inputs, returns } => inputs.iter().any(Self::has_letters) || returns.has_letters(),
             _ => false,
+        }
+    }
+
+    /// The type an accepted argument of type `ty` is taken as; a DECIMAL keeps its own precision and scale.
+    fn taken_from(&self, ty: &SqlType, bound: &Bindings) -> Option<SqlType> {
+        match (self, ty) {
+            (ParamType::Decimal, ty) => Some(as_decimal(ty)),
+            (ParamType::Array(item), SqlType::Array(ty)) => Some(SqlType::array(item.taken_from(ty, bound)?)),
+            _ => self.concrete(bound),
         }
     }
 
