@@ -69,8 +69,8 @@ pub fn functions() -> Vec<ScalarFunction> {
                 map3::<Str, Str, Str, Str>(args, |text, old, new| Ok(Some(text.replace(old, new))))
             }),
         ScalarFunction::new("CONCAT_WS", CATEGORY, "The arguments with a separator between them; nulls are left out.")
-            .overload("(STRING separator, STRING... inputs) -> STRING", |args, ctx| concat_ws::<Str>(args, ctx))
-            .overload("(BYTES separator, BYTES... inputs) -> BYTES", |args, ctx| concat_ws::<Bin>(args, ctx)),
+            .overload("(STRING separator, STRING... inputs) -> STRING", concat_ws::<Str>)
+            .overload("(BYTES separator, BYTES... inputs) -> BYTES", concat_ws::<Bin>),
         ScalarFunction::new("SPLIT", CATEGORY, "The parts of a text or of bytes between delimiters.")
             .overload("(STRING string, STRING delimiter) -> ARRAY<STRING>", |args, _| {
                 map2::<Str, Str, StrList>(args, |text, delimiter| Ok(Some(split(text, delimiter))))
@@ -374,7 +374,7 @@ fn field(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
         if wanted.is_null(row) {
             return Ok(Some(0));
         }
-        let equal = |t: &&arrow::array::StringArray| t.is_valid(row) && t.value(row) == wanted.value(row);
+        let equal = |t: &arrow::array::StringArray| t.is_valid(row) && t.value(row) == wanted.value(row);
         Ok(Some(texts.iter().position(|t| equal(t)).map_or(0, |at| at as i32 + 1)))
     })
 }
