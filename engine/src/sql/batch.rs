@@ -27,6 +27,12 @@ use crate::error::{Error, Position, Result};
 /// Streams, tables and subqueries one bounded query may name.
 pub const RELATIONS_MAX: usize = 200;
 
+/// Parameters a lambda may have: bounds how far the parser looks ahead.
+const LAMBDA_PARAMETERS_MAX: usize = 16;
+
+/// Tokens the type of a CAST may have: bounds the same.
+const TYPE_TOKENS_MAX: usize = 2_000;
+
 #[derive(Debug)]
 struct BatchDialect;
 
@@ -145,7 +151,7 @@ fn lambda_parameters(parser: &mut Parser) -> Option<OneOrManyWithParens<LambdaFu
         }
         let mut many = vec![parameter(parser, 1)?];
         let mut length = 2;
-        while is(parser, length, Token::Comma) {
+        while is(parser, length, Token::Comma) && many.len() < LAMBDA_PARAMETERS_MAX {
             many.push(parameter(parser, length + 1)?);
             length += 2;
         }
@@ -170,22 +176,23 @@ fn cast(parser: &mut Parser) -> Result<Expr, ParserError> {
     let expr = Box::new(parser.parse_expr()?);
     parser.expect_keyword(Keyword::AS)?;
     let mut open = 0_usize;
+    let mut length = 0;
     let mut text = String::new();
-    for n in 0.. {
-        match &parser.peek_nth_token_ref(n).token {
+    while length < TYPE_TOKENS_MAX {
+        let token = &parser.peek_nth_token_ref(length).token;
+        match token {
             Token::EOF => break,
             Token::LParen => open += 1,
             Token::RParen if open == 0 => break,
             Token::RParen => open -= 1,
             _ => {}
         }
-        text.push_str(&format!("{} ", parser.peek_nth_token_ref(n).token));
+        text.push_str(&format!("{token} "));
+        length += 1;
     }
     let data_type = match super::parse_type(&text) {
         Ok(ty @ (TypeName::Array(_) | TypeName::Map(..) | TypeName::Struct(_) | TypeName::Custom(_))) => {
-            while parser.peek_token_ref().token != Token::EOF
-                && !(open_close(&mut open, &parser.peek_token_ref().token))
-            {
+            for _ in 0..length {
                 parser.next_token();
             }
             DataType::Custom(ObjectName::from(vec![Ident::new(ty.to_string())]), vec![])
@@ -194,17 +201,6 @@ fn cast(parser: &mut Parser) -> Result<Expr, ParserError> {
     };
     parser.expect_token(&Token::RParen)?;
     Ok(Expr::Cast { kind: CastKind::Cast, expr, data_type, array: false, format: None })
-}
-
-/// Counts brackets; true at the one that closes what was open before.
-fn open_close(open: &mut usize, token: &Token) -> bool {
-    match token {
-        Token::LParen => *open += 1,
-        Token::RParen if *open == 0 => return true,
-        Token::RParen => *open -= 1,
-        _ => {}
-    }
-    false
 }
 
 /// The type a CAST of the tree means.
@@ -219,8 +215,8 @@ pub fn parse_batch(text: &str) -> Result<Query> {
     while tokens.last().is_some_and(|t| t.is_symbol(";")) {
         tokens.pop();
     }
-    super::limits::check_statement(&tokens)?;
-    super::on_a_deep_stack(|| parse_tokens(text, &tokens))
+    let depth = super::limits::check_statement(&tokens)?;
+    super::on_a_deep_stack(depth, || parse_tokens(text, &tokens))
 }
 
 pub(super) fn parse_tokens(text: &str, tokens: &[lexer::Token]) -> Result<Query> {
@@ -251,21 +247,13 @@ fn convert(text: &str, token: &lexer::Token) -> Result<TokenWithSpan> {
     let written = &text[token.start as usize..token.end as usize];
     let converted = match &token.kind {
         TokenKind::Word(word) => Token::make_word(word, None),
-        TokenKind::Quoted(name) => {
+        TokenKind::Quoted(name) | TokenKind::DigitWord(name) => {
             Token::Word(Word { value: name.clone(), quote_style: Some('"'), keyword: Keyword::NoKeyword })
         }
         TokenKind::Integer | TokenKind::Decimal | TokenKind::Float => Token::Number(written.to_string(), false),
         TokenKind::String(value) => Token::SingleQuotedString(value.clone()),
         TokenKind::Symbol(symbol) => converted_symbol(symbol)
             .ok_or_else(|| syntax_error(token.position, &format!("'{symbol}' is no operator")))?,
-        TokenKind::DigitWord => {
-            return Err(syntax_error(
-                token.position,
-                &format!(
-                    "identifiers must not start with a digit; surround the identifier with double quotes: \"{written}\""
-                ),
-            ));
-        }
         TokenKind::Variable(_) | TokenKind::Stray(_) => {
             return Err(syntax_error(token.position, &format!("no SQL has '{written}'")));
         }

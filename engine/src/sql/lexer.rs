@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `orders`, `Select` | `Word("ORDERS")`, `Word("SELECT")`: folded to upper case, keyword or not |
 //! | `"Order ""1"""`, `` `x` `` | `Quoted("Order \"1\"")`: kept as written |
-//! | `1st` | `DigitWord`: kept apart so that the error can be clear |
+//! | `1st` | `DigitWord("1ST")`: a name, never a keyword |
 //! | `12`, `1.5` `1.` `.5`, `1e3` | `Integer`, `Decimal`, `Float`: their text is the span |
 //! | `'it''s'` | `String("it's")`: there are no other escapes |
 //! | `${topic}` | `Variable("topic")` |
@@ -15,13 +15,13 @@
 use crate::error::{Error, Position, Result};
 
 /// Tokens a text may have: bounds the memory that lexing takes (about 56 bytes each).
-pub const TOKENS_MAX: usize = 4_000_000;
+pub const TOKENS_MAX: usize = 2_000_000;
 
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum TokenKind {
     Word(String),
     Quoted(String),
-    DigitWord,
+    DigitWord(String),
     Integer,
     Decimal,
     Float,
@@ -168,9 +168,9 @@ impl<'a> Lexer<'a> {
             let rest = &self.text[self.offset..];
             if rest.starts_with("--") {
                 self.skip_while(|c| c != '\n');
-            } else if rest.starts_with("/*") {
+            } else if let Some(comment) = rest.strip_prefix("/*") {
                 let start = self.position;
-                let Some(length) = rest[2..].find("*/") else {
+                let Some(length) = comment.find("*/") else {
                     return Err(unfinished("comment", start));
                 };
                 let end = self.offset + 2 + length + 2;
@@ -204,7 +204,8 @@ impl<'a> Lexer<'a> {
         }
         let word = rest.iter().take_while(|b| is_word_part(**b as char)).count();
         if rest[0].is_ascii_digit() && word > length {
-            (length, kind) = (word, TokenKind::DigitWord);
+            let name = self.text[self.offset..self.offset + word].to_ascii_uppercase();
+            (length, kind) = (word, TokenKind::DigitWord(name));
         }
         for _ in 0..length {
             self.advance();
@@ -288,9 +289,10 @@ mod tests {
     #[test]
     fn numbers_take_their_longest_form() {
         use TokenKind::*;
+        let word = |w: &str| DigitWord(w.into());
         assert_eq!(
             kinds("1 1.5 1. .5 1e3 1.5E-3 1e 1st 7a@"),
-            [Integer, Decimal, Decimal, Decimal, Float, Float, DigitWord, DigitWord, DigitWord]
+            [Integer, Decimal, Decimal, Decimal, Float, Float, word("1E"), word("1ST"), word("7A@")]
         );
     }
 

@@ -16,6 +16,9 @@ use crate::error::{Error, Position, Result};
 /// Longest text that is parsed at once.
 pub const SQL_BYTES_MAX: usize = 10 * 1024 * 1024;
 
+/// Statements of one text.
+pub const STATEMENTS_MAX: usize = 100_000;
+
 /// How deep brackets, CASE and subqueries may be nested.
 pub const NESTING_MAX: usize = 200;
 
@@ -75,9 +78,9 @@ pub(crate) fn check_text(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Bounds one statement.
-pub(crate) fn check_statement(tokens: &[Token]) -> Result<()> {
-    let Some(first) = tokens.first() else { return Ok(()) };
+/// Bounds one statement; the answer is how deep its tree can be.
+pub(crate) fn check_statement(tokens: &[Token]) -> Result<usize> {
+    let Some(first) = tokens.first() else { return Ok(0) };
     if tokens.len() > STATEMENT_TOKENS_MAX && !first.is_word("INSERT") && !first.is_word("ASSERT") {
         return Err(Error::limit(format!(
             "the statement has {} words and symbols; at most {STATEMENT_TOKENS_MAX} are allowed",
@@ -88,6 +91,7 @@ pub(crate) fn check_statement(tokens: &[Token]) -> Result<()> {
     let mut levels = vec![Level::default()];
     // Sum over the open levels of what is chained and linked on them.
     let mut chained_total = 0;
+    let mut deepest = 0;
     for token in tokens {
         let Some(level) = levels.last_mut() else { break };
         let mut opens = None;
@@ -141,12 +145,13 @@ pub(crate) fn check_statement(tokens: &[Token]) -> Result<()> {
             return Err(too_deep(format!("nested more than {NESTING_MAX} levels deep"), token.position)
                 .with_hint("split it into several statements, each reading the one before"));
         }
-        if nesting + chained_total > EXPRESSION_DEPTH_MAX {
+        deepest = deepest.max(nesting + chained_total);
+        if deepest > EXPRESSION_DEPTH_MAX {
             return Err(too_deep(format!("more than {EXPRESSION_DEPTH_MAX} operators deep"), token.position)
                 .with_hint("a long chain of OR is often an IN list"));
         }
     }
-    Ok(())
+    Ok(deepest)
 }
 
 fn part(level: &mut Level, chained_total: &mut usize) {
@@ -170,7 +175,7 @@ mod tests {
     use super::*;
     use crate::error::ErrorKind;
 
-    fn check(text: &str) -> Result<()> {
+    fn check(text: &str) -> Result<usize> {
         check_statement(&lex(text, TEXT_START)?.0)
     }
 
@@ -195,6 +200,13 @@ mod tests {
         ] {
             let error = check(&text).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Limit, "{}", &text[..40]);
+        }
+    }
+
+    #[test]
+    fn depth_is_nesting_plus_chained_operators() {
+        for (text, depth) in [("a + b + c", 2), ("f(a + g(b))", 3), ("f(a), f(b)", 1), ("a + f(b) + c, -d", 2)] {
+            assert_eq!(check(text).unwrap(), depth, "{text}");
         }
     }
 

@@ -27,6 +27,7 @@ mod lexer;
 mod limits;
 mod parser;
 pub mod print;
+mod print_formatted;
 mod print_statement;
 mod query;
 mod source;
@@ -42,14 +43,19 @@ pub use batch::{RELATIONS_MAX, parse_batch, type_name};
 pub use keywords::{closest, is_reserved, keywords};
 pub use lexer::TOKENS_MAX;
 use lexer::{TEXT_START, Token};
-pub use limits::{EXPRESSION_DEPTH_MAX, NESTING_MAX, SQL_BYTES_MAX, STATEMENT_TOKENS_MAX};
+pub use limits::{EXPRESSION_DEPTH_MAX, NESTING_MAX, SQL_BYTES_MAX, STATEMENT_TOKENS_MAX, STATEMENTS_MAX};
 use parser::Parser;
 pub use split::{StatementText, is_unfinished, split_statements};
 
-use crate::error::{Position, Result};
+use crate::error::{Error, Position, Result};
 
-/// Stack that parsing the deepest allowed statement needs, with room to spare: debug builds take most.
+/// Stack that parsing the deepest allowed statement gets.
 const STACK_BYTES: usize = 64 * 1024 * 1024;
+
+/// Stack that a statement takes, and each level of its tree, at most. Not measured: debug builds take far more than
+/// release builds, and both far less than this.
+const STACK_BYTES_BASE: usize = 256 * 1024;
+const STACK_BYTES_PER_LEVEL: usize = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ParseOptions {
@@ -69,37 +75,39 @@ impl Default for ParseOptions {
 pub fn parse(text: &str, variables: &BTreeMap<String, String>, options: ParseOptions) -> Result<Vec<ParsedStatement>> {
     limits::check_text(text)?;
     let (tokens, text_end) = lexer::lex(text, TEXT_START)?;
-    on_a_deep_stack(|| {
-        let mut variables = variables.clone();
-        let mut statements = Vec::new();
-        let mut start = 0;
-        while start < tokens.len() {
-            let length = tokens[start..].iter().position(|t| t.is_symbol(";"));
-            let end = length.map_or(tokens.len(), |length| start + length);
-            let closing = tokens.get(end);
-            let piece = &tokens[start..end];
-            start = end + 1;
-            let Some(first) = piece.first() else { continue };
-            let statement = if options.substitute_variables && variables::mentions(piece) {
-                let substituted = variables::substitute(text, piece, &variables)?;
-                limits::check_text(&substituted)?;
-                let (tokens, end) = lexer::lex(&substituted, first.position)?;
-                parse_statement(&substituted, &tokens, None, end, options)?
-            } else {
-                parse_statement(text, piece, closing, closing.map_or(text_end, |t| t.position), options)?
-            };
-            match &statement.statement {
-                Statement::Define { name, value } => {
-                    variables::undefine(&mut variables, name);
-                    variables.insert(name.clone(), value.clone());
-                }
-                Statement::Undefine { name } => variables::undefine(&mut variables, name),
-                _ => {}
-            }
-            statements.push(statement);
+    let mut variables = variables.clone();
+    let mut statements = Vec::new();
+    let mut start = 0;
+    while start < tokens.len() {
+        let length = tokens[start..].iter().position(|t| t.is_symbol(";"));
+        let end = length.map_or(tokens.len(), |length| start + length);
+        let closing = tokens.get(end);
+        let piece = &tokens[start..end];
+        start = end + 1;
+        let Some(first) = piece.first() else { continue };
+        if statements.len() >= STATEMENTS_MAX {
+            return Err(Error::limit(format!("the SQL text has more than {STATEMENTS_MAX} statements"))
+                .at(first.position)
+                .with_hint("send fewer statements at a time"));
         }
-        Ok(statements)
-    })
+        let statement = if options.substitute_variables && variables::mentions(piece) {
+            let substituted = variables::substitute(text, piece, &variables)?;
+            let (tokens, end) = lexer::lex(&substituted, first.position)?;
+            parse_statement(&substituted, &tokens, None, end, options)?
+        } else {
+            parse_statement(text, piece, closing, closing.map_or(text_end, |t| t.position), options)?
+        };
+        match &statement.statement {
+            Statement::Define { name, value } => {
+                variables::undefine(&mut variables, name);
+                variables.insert(name.clone(), value.clone());
+            }
+            Statement::Undefine { name } => variables::undefine(&mut variables, name),
+            _ => {}
+        }
+        statements.push(statement);
+    }
+    Ok(statements)
 }
 
 fn parse_statement(
@@ -109,9 +117,9 @@ fn parse_statement(
     end: Position,
     options: ParseOptions,
 ) -> Result<ParsedStatement> {
-    limits::check_statement(tokens)?;
+    let depth = limits::check_statement(tokens)?;
     let mut parser = parser_of(text, tokens, closing, end, options.strict);
-    let statement = parser.statement()?;
+    let statement = on_a_deep_stack(depth, || parser.statement())?;
     let position = tokens.first().map_or(end, |t| t.position);
     Ok(ParsedStatement { statement, text: parser.text_of(0, tokens.len()), position })
 }
@@ -143,8 +151,8 @@ pub fn parse_expression(text: &str) -> Result<Expr> {
 fn parse_alone<T>(text: &str, read: impl FnOnce(&mut Parser<'_>) -> Result<T>) -> Result<T> {
     limits::check_text(text)?;
     let (tokens, end) = lexer::lex(text, TEXT_START)?;
-    limits::check_statement(&tokens)?;
-    on_a_deep_stack(|| {
+    let depth = limits::check_statement(&tokens)?;
+    on_a_deep_stack(depth, || {
         let mut parser = parser_of(text, &tokens, None, end, false);
         let value = read(&mut parser)?;
         parser.expect_end()?;
@@ -152,9 +160,9 @@ fn parse_alone<T>(text: &str, read: impl FnOnce(&mut Parser<'_>) -> Result<T>) -
     })
 }
 
-/// Runs `work` with enough stack for the deepest statement, whatever thread this is.
-fn on_a_deep_stack<T>(work: impl FnOnce() -> T) -> T {
-    stacker::maybe_grow(STACK_BYTES / 2, STACK_BYTES, work)
+/// Runs `work` with enough stack for a tree of this depth, whatever thread this is.
+fn on_a_deep_stack<T>(depth: usize, work: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(STACK_BYTES_BASE + depth * STACK_BYTES_PER_LEVEL, STACK_BYTES, work)
 }
 
 #[cfg(test)]

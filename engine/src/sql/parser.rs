@@ -145,7 +145,7 @@ impl<'a> Parser<'a> {
     /// Whether `token` can be a name.
     pub fn is_identifier(token: Option<&Token>) -> bool {
         match token.map(|t| &t.kind) {
-            Some(TokenKind::Quoted(_)) => true,
+            Some(TokenKind::Quoted(_) | TokenKind::DigitWord(_)) => true,
             Some(TokenKind::Word(word)) => !is_reserved(word),
             _ => false,
         }
@@ -155,7 +155,7 @@ impl<'a> Parser<'a> {
     pub fn identifier(&mut self) -> Result<String> {
         let Some(token) = self.peek() else { return Err(self.unexpected(&[])) };
         match &token.kind {
-            TokenKind::Quoted(name) => {
+            TokenKind::Quoted(name) | TokenKind::DigitWord(name) => {
                 self.next += 1;
                 Ok(name.clone())
             }
@@ -173,13 +173,6 @@ impl<'a> Parser<'a> {
                     ),
                 ))
             }
-            TokenKind::DigitWord => Err(self.syntax_error(
-                token.position,
-                &format!(
-                    "identifiers must not start with a digit; surround the identifier with double quotes: \"{}\"",
-                    self.slice(token)
-                ),
-            )),
             _ => Err(self.unexpected(&[])),
         }
     }
@@ -189,7 +182,7 @@ impl<'a> Parser<'a> {
         let Some(token) = self.peek() else { return Err(self.unexpected(&[])) };
         let name = match &token.kind {
             TokenKind::Quoted(name) | TokenKind::String(name) => name.clone(),
-            TokenKind::Word(_) => self.slice(token).to_string(),
+            TokenKind::Word(_) | TokenKind::DigitWord(_) => self.slice(token).to_string(),
             _ => return self.identifier(),
         };
         self.next += 1;

@@ -1,15 +1,15 @@
 //! Expressions and types → text.
 //!
-//! Two styles. Messages show what ksqlDB's show: names bare, `(NOT (A LIKE B))`. SQL style parses back to the same tree:
-//! names quoted where they need it.
+//! Three styles. Messages show what ksqlDB's show: names bare, `(NOT (A LIKE B))`. Formatted text, in which messages show
+//! whole statements, also quotes names. SQL parses back to the same tree.
 //!
-//! | written | message | SQL |
-//! |---|---|---|
-//! | `a + b*2` | `(A + (B * 2))` | the same |
-//! | `` `x`.y is not null `` | `(x.Y IS NOT NULL)` | ``(`x`.Y IS NOT NULL)`` |
-//! | `struct(f := 1)` | `STRUCT(F:=1)` | the same |
-//! | `a not like 'x'` | `(NOT (A LIKE 'x'))` | `(A NOT LIKE 'x')` |
-//! | `a \|\| b` | `CONCAT(A, B)` | `(A \|\| B)` |
+//! | written | message | formatted | SQL |
+//! |---|---|---|---|
+//! | `a + b*2` | `(A + (B * 2))` | the same | the same |
+//! | `` `x`.y is not null `` | `(x.Y IS NOT NULL)` | ``(`x`.Y IS NOT NULL)`` | as formatted |
+//! | `struct(f := 1)` | `STRUCT(F:=1)` | the same | the same |
+//! | `a not like 'x'` | `(NOT (A LIKE 'x'))` | as message | `(A NOT LIKE 'x')` |
+//! | `a \|\| b` | `CONCAT(A, B)` | as message | `(A \|\| B)` |
 
 use std::fmt::{self, Display, Formatter, Write};
 
@@ -21,6 +21,7 @@ use crate::types::SqlType;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Style {
     Message,
+    Formatted,
     Sql,
 }
 
@@ -34,6 +35,11 @@ pub fn sql(expr: &Expr) -> String {
     Printed { node: expr, style: Style::Sql }.to_string()
 }
 
+/// A whole statement as ksqlDB's messages show it, clause by clause.
+pub fn formatted(statement: &Statement) -> String {
+    super::print_formatted::formatted(statement)
+}
+
 /// A name as SQL: in backquotes where it needs them.
 pub fn name(name: &str) -> String {
     Name(name, Style::Sql).to_string()
@@ -44,8 +50,15 @@ pub fn string(value: &str) -> String {
     format!("'{}'", value.replace('\'', "''"))
 }
 
-/// Whether an identifier must be quoted to keep its spelling.
+/// Names that read as something else where an expression starts: `ARRAY[1]`, `TIMESTAMPADD(DAY, …)`.
+const AMBIGUOUS: &[&str] = &["ARRAY", "DAY", "HOUR", "MAP", "MINUTE", "SECOND", "STRUCT"];
+
+/// Whether an identifier must be quoted to mean itself anywhere.
 pub fn needs_quotes(name: &str) -> bool {
+    changes_unquoted(name) || AMBIGUOUS.contains(&name)
+}
+
+fn changes_unquoted(name: &str) -> bool {
     let mut chars = name.chars();
     let plain = chars.next().is_some_and(|c| c.is_ascii_uppercase() || c == '_')
         && chars.all(|c| is_word_part(c) && !c.is_ascii_lowercase());
@@ -56,11 +69,12 @@ pub(super) struct Name<'a>(pub &'a str, pub Style);
 
 impl Display for Name<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        if self.1 == Style::Sql && needs_quotes(self.0) {
-            write!(f, "`{}`", self.0.replace('`', "``"))
-        } else {
-            f.write_str(self.0)
-        }
+        let quoted = match self.1 {
+            Style::Message => false,
+            Style::Formatted => changes_unquoted(self.0),
+            Style::Sql => needs_quotes(self.0),
+        };
+        if quoted { write!(f, "`{}`", self.0.replace('`', "``")) } else { f.write_str(self.0) }
     }
 }
 
@@ -128,7 +142,7 @@ impl<'a> Display for Printed<'a, Expr> {
                 write!(f, "{}.{}", Name(source, style), Name(name, style))
             }
             Expr::Arithmetic { op, left, right } => write!(f, "({} {op} {})", part(left), part(right)),
-            Expr::Concat { left, right } if style == Style::Message => {
+            Expr::Concat { left, right } if style != Style::Sql => {
                 write!(f, "CONCAT({}, {})", part(left), part(right))
             }
             Expr::Concat { left, right } => write!(f, "({} || {})", part(left), part(right)),
@@ -142,7 +156,7 @@ impl<'a> Display for Printed<'a, Expr> {
                 }
             }
             Expr::Plus(operand) => write!(f, "+{}", part(operand)),
-            Expr::Comparison { op: ComparisonOp::IsNotDistinctFrom, left, right } if style == Style::Message => {
+            Expr::Comparison { op: ComparisonOp::IsNotDistinctFrom, left, right } if style != Style::Sql => {
                 write!(f, "(NOT ({} IS DISTINCT FROM {}))", part(left), part(right))
             }
             Expr::Comparison { op, left, right } => write!(f, "({} {op} {})", part(left), part(right)),
@@ -179,17 +193,21 @@ impl<'a> Display for Printed<'a, Expr> {
             }
             Expr::Cast { expr, ty } => write!(f, "CAST({} AS {})", part(expr), Printed { node: ty, style }),
             Expr::Call { name, args, star, .. } => {
-                // ksqlDB does not keep apart COUNT(*) and COUNT().
-                let is_count = style == Style::Message && args.is_empty() && name == "COUNT";
                 write!(f, "{}(", Name(name, style))?;
-                if *star || is_count {
+                if *star {
                     f.write_char('*')?;
                 }
                 list(f, args)?;
                 f.write_char(')')
             }
-            Expr::Subscript { base, index } => write!(f, "{}[{}]", part(base), part(index)),
-            Expr::Field { base, field } => write!(f, "{}->{}", part(base), Name(field, style)),
+            Expr::Subscript { base, index } => {
+                suffixed(f, base, style)?;
+                write!(f, "[{}]", part(index))
+            }
+            Expr::Field { base, field } => {
+                suffixed(f, base, style)?;
+                write!(f, "->{}", Name(field, style))
+            }
             Expr::Array(items) => {
                 f.write_str("ARRAY[")?;
                 list(f, items)?;
@@ -211,9 +229,20 @@ impl<'a> Display for Printed<'a, Expr> {
                 write!(f, ") => {}", part(body))
             }
             Expr::IntervalUnit(unit) => f.write_str(unit),
-            Expr::AtTimeZone { expr, zone } => write!(f, "({} AT TIME ZONE {})", part(expr), string(zone)),
+            Expr::AtTimeZone { expr, zone } => {
+                f.write_char('(')?;
+                suffixed(f, expr, style)?;
+                write!(f, " AT TIME ZONE {})", string(zone))
+            }
         }
     }
+}
+
+/// What `[…]`, `->` or AT TIME ZONE follows: a sign binds looser than they do.
+fn suffixed(f: &mut Formatter<'_>, base: &Expr, style: Style) -> fmt::Result {
+    let is_signed = matches!(base, Expr::Negate(_) | Expr::Plus(_));
+    let printed = Printed { node: base, style };
+    if is_signed && style == Style::Sql { write!(f, "({printed})") } else { printed.fmt(f) }
 }
 
 /// `(… NOT LIKE …)` in SQL, `(NOT (… LIKE …))` in messages.
@@ -224,7 +253,7 @@ fn predicate(
     body: impl FnOnce(&mut Formatter<'_>, &str) -> fmt::Result,
 ) -> fmt::Result {
     match (negated, style) {
-        (true, Style::Message) => {
+        (true, Style::Message | Style::Formatted) => {
             f.write_str("(NOT (")?;
             body(f, "")?;
             f.write_str("))")
@@ -301,7 +330,7 @@ mod tests {
             ("cast(a as array<struct<f int>>)", "CAST(A AS ARRAY<STRUCT<F INTEGER>>)"),
             ("case when a then 1 else 2 end", "(CASE WHEN A THEN 1 ELSE 2 END)"),
             ("case a when 1 then 'x' end", "(CASE A WHEN 1 THEN 'x' END)"),
-            ("count(*) + count()", "(COUNT(*) + COUNT(*))"),
+            ("count(*) + count()", "(COUNT(*) + COUNT())"),
             ("1e3 + 2147483648", "(1E3 + 2147483648)"),
             ("a || b || c", "CONCAT(CONCAT(A, B), C)"),
             ("a is not distinct from b", "(NOT (A IS DISTINCT FROM B))"),

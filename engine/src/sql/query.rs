@@ -252,7 +252,8 @@ impl Parser<'_> {
                 .in_statement(self.shown));
         }
         if self.parentheses_hold_the_list() {
-            self.list_in_parentheses(Self::value_or_expression)
+            // One in parentheses is a value whatever it holds: `PARTITION BY (a IS NULL)`.
+            self.list_in_parentheses(Self::expression)
         } else {
             self.comma_separated(Self::value_or_expression)
         }

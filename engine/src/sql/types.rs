@@ -1,33 +1,13 @@
 //! Types as written: `ARRAY<STRUCT<F INT, G DECIMAL(4, 2)>>`, `STRING ARRAY`, `VARCHAR(10)`, `MY_TYPE`.
 //!
 //! Nested types are always `TypeName::Array`/`Map`/`Struct`, even when every part is a plain type; `TypeName::Sql` holds
-//! plain types only. [`TypeName::resolve`] turns the whole into a [`SqlType`].
+//! plain types only. Names made by CREATE TYPE stay names here.
 
 use super::ast::TypeName;
 use super::lexer::TokenKind;
 use super::parser::{INTEGER_VALUE, Parser};
 use crate::error::{Error, Result};
-use crate::types::{DECIMAL_PRECISION_MAX, SqlType, StructField};
-
-impl TypeName {
-    /// The type meant, given the types made by CREATE TYPE.
-    pub fn resolve(&self, custom: &dyn Fn(&str) -> Option<SqlType>) -> Result<SqlType> {
-        Ok(match self {
-            TypeName::Sql(ty) => ty.clone(),
-            TypeName::Custom(name) => {
-                custom(name).ok_or_else(|| Error::statement(format!("Cannot resolve unknown type: {name}")))?
-            }
-            TypeName::Array(item) => SqlType::array(item.resolve(custom)?),
-            TypeName::Map(key, value) => SqlType::map(key.resolve(custom)?, value.resolve(custom)?),
-            TypeName::Struct(fields) => SqlType::Struct(
-                fields
-                    .iter()
-                    .map(|(name, ty)| Ok(StructField { name: name.clone(), ty: ty.resolve(custom)? }))
-                    .collect::<Result<_>>()?,
-            ),
-        })
-    }
-}
+use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
 
 impl From<&SqlType> for TypeName {
     fn from(ty: &SqlType) -> Self {
@@ -158,7 +138,6 @@ impl Parser<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::parse_type;
-    use super::*;
 
     #[test]
     fn types_read_and_print() {
@@ -185,13 +164,5 @@ mod tests {
         ] {
             assert_eq!(parse_type(text).unwrap_err().message(), message);
         }
-    }
-
-    #[test]
-    fn custom_types_resolve_by_name() {
-        let ty = parse_type("ARRAY<address>").unwrap();
-        let resolved = ty.resolve(&|name| (name == "ADDRESS").then_some(SqlType::String)).unwrap();
-        assert_eq!(resolved, SqlType::array(SqlType::String));
-        assert_eq!(ty.resolve(&|_| None).unwrap_err().message(), "Cannot resolve unknown type: ADDRESS");
     }
 }

@@ -12,6 +12,7 @@
 use std::collections::BTreeMap;
 
 use super::lexer::{TEXT_START, Token, TokenKind, is_word_part, lex};
+use super::limits::check_text;
 use crate::error::{Error, Position, Result};
 
 /// Whether any of the tokens may hold a variable.
@@ -34,15 +35,16 @@ pub(super) fn substitute(text: &str, tokens: &[Token], variables: &BTreeMap<Stri
                 let value = look_up(variables, name).ok_or_else(|| undefined(name, variables, token.position))?;
                 checked(name, value, token.position)?.to_string()
             }
-            TokenKind::String(content) if content.contains("${") => requoted(content, '\'', variables),
+            TokenKind::String(content) if content.contains("${") => requoted(content, '\'', variables)?,
             TokenKind::Quoted(content) if content.contains("${") => {
                 let quote = if text[token.start as usize..].starts_with('`') { '`' } else { '"' };
-                requoted(content, quote, variables)
+                requoted(content, quote, variables)?
             }
             _ => continue,
         };
         out.push_str(&text[copied..token.start as usize]);
         out.push_str(&replacement);
+        check_text(&out)?;
         copied = token.end as usize;
     }
     if let Some(last) = tokens.last() {
@@ -72,9 +74,8 @@ fn checked<'a>(name: &str, value: &'a str, position: Position) -> Result<&'a str
         _ => false,
     };
     // A comment leaves no token, so the tokens must also cover the text.
-    let covered = tokens.first().is_some_and(|t| t.start == 0)
-        && tokens.last().is_some_and(|t| t.end as usize == value.len())
-        && !value.contains("/*");
+    let covered =
+        tokens.first().is_some_and(|t| t.start == 0) && tokens.last().is_some_and(|t| t.end as usize == value.len());
     if one && covered {
         return Ok(value);
     }
@@ -86,7 +87,7 @@ fn checked<'a>(name: &str, value: &'a str, position: Position) -> Result<&'a str
     .at(position))
 }
 
-fn requoted(content: &str, quote: char, variables: &BTreeMap<String, String>) -> String {
+fn requoted(content: &str, quote: char, variables: &BTreeMap<String, String>) -> Result<String> {
     let doubled = quote.to_string().repeat(2);
     let mut out = String::from(quote);
     let mut rest = content;
@@ -99,6 +100,8 @@ fn requoted(content: &str, quote: char, variables: &BTreeMap<String, String>) ->
                 out.push_str(&rest[..start].replace(quote, &doubled));
                 out.push_str(&value.replace(quote, &doubled));
                 rest = &rest[end + 1..];
+                // A long value may be repeated a million times.
+                check_text(&out)?;
             }
             None => {
                 out.push_str(&rest[..end].replace(quote, &doubled));
@@ -108,7 +111,7 @@ fn requoted(content: &str, quote: char, variables: &BTreeMap<String, String>) ->
     }
     out.push_str(&rest.replace(quote, &doubled));
     out.push(quote);
-    out
+    Ok(out)
 }
 
 fn undefined(name: &str, variables: &BTreeMap<String, String>, position: Position) -> Error {

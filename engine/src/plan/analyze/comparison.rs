@@ -14,6 +14,7 @@
 use super::{coerce, literals, time_literals};
 use crate::error::{Error, Result};
 use crate::plan::expr::{ComparisonOp, Expr, ExprKind, Value};
+use crate::schema::{ROWTIME, WINDOWEND, WINDOWSTART};
 use crate::sql::ast;
 use crate::types::SqlType;
 
@@ -78,12 +79,15 @@ fn operand(expr: Expr, ty: &SqlType) -> Result<Expr> {
     Ok(coerce::widen(expr, ty))
 }
 
-/// `ROWTIME > '2018-01-01'`: text beside a time pseudo-column is read as epoch milliseconds. Only predicates do this.
+/// `ROWTIME > '2018-01-01'`: text beside a time pseudo-column (in a join `L_ROWTIME`) is read as epoch milliseconds.
+/// Only predicates do this.
 pub fn epoch_ms(side: &ast::Expr, other: &ast::Expr) -> Result<Option<Expr>> {
     let (ast::Expr::Literal(ast::Literal::String(text)), ast::Expr::Column { name, .. }) = (side, other) else {
         return Ok(None);
     };
-    if !["ROWTIME", "WINDOWSTART", "WINDOWEND"].contains(&name.as_str()) {
+    let is_time =
+        |pseudo: &str| name.strip_suffix(pseudo).is_some_and(|source| source.is_empty() || source.ends_with('_'));
+    if ![ROWTIME, WINDOWSTART, WINDOWEND].into_iter().any(is_time) {
         return Ok(None);
     }
     let ms = time_literals::timestamp(text).map_err(Error::statement)?;

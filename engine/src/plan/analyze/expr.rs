@@ -16,7 +16,7 @@
 //! carry the clause in their message (`Invalid Select: …`). [`Fault`] keeps them apart.
 
 use super::comparison::{compare, epoch_ms};
-use super::type_names::resolve_type;
+use super::type_names::{duplicate_field, resolve_type};
 use super::walk::{self, deep};
 use super::{arithmetic, casts, coerce, comparison, constant, literals};
 use crate::config::Settings;
@@ -133,18 +133,27 @@ impl<'a> Analyzer<'a> {
         self.node(e).map_err(|fault| self.settle(fault, e))
     }
 
-    /// The expression as `target`, by implicit coercion; as a value to insert it may do what [`constant::insertable`]
-    /// says.
+    /// The expression as `target`, by implicit coercion.
     pub fn expr_as(&self, e: &ast::Expr, target: &SqlType) -> Result<Expr> {
         let Some(expr) = self.expr_or_null(e)? else { return Ok(Expr::null(target.clone())) };
-        let coerced = match self.clause {
-            Clause::Values => constant::insertable(&expr, target)?,
-            _ => coerce::implicit(&expr, target),
-        };
-        coerced.ok_or_else(|| {
+        coerce::implicit(&expr, target).ok_or_else(|| {
             Error::statement(format!("Expected type {target} but got {} ({})", expr.ty, text(e)))
                 .at_maybe(walk::position(e))
                 .with_hint(format!("CAST({} AS {target}) converts it.", text(e)))
+        })
+    }
+
+    /// The value that INSERT gives a column, coerced as [`constant::insertable`] says.
+    pub fn column_value(&self, e: &ast::Expr, column: &str, target: &SqlType) -> Result<Expr> {
+        let Some(expr) = self.expr_or_null(e)? else { return Ok(Expr::null(target.clone())) };
+        constant::insertable(&expr, target)?.ok_or_else(|| {
+            let value = match &expr.kind {
+                ExprKind::Literal(value) => literals::as_text(value).unwrap_or_else(|| text(e)),
+                _ => text(e),
+            };
+            let got = expr.ty.base_name();
+            Error::statement(format!("Expected type {target} for field {column} but got {got}({value})"))
+                .at_maybe(walk::position(e))
         })
     }
 
@@ -367,7 +376,8 @@ impl<'a> Analyzer<'a> {
                     Some(ty) if *ty != result.ty => {
                         let message = format!(
                             "Invalid Case expression. Type for all 'THEN' clauses should be the same. THEN expression \
-                             '{}' has type: {}. Previous THEN expression(s) type: {ty}.",
+                             'WHEN {} THEN {}' has type: {}. Previous THEN expression(s) type: {ty}.",
+                            text(when),
                             text(then),
                             result.ty
                         );
@@ -493,10 +503,11 @@ impl<'a> Analyzer<'a> {
     fn structure(&self, fields: &[(String, ast::Expr)]) -> Typed<Expr> {
         let mut typed: Vec<(String, Expr)> = Vec::with_capacity(fields.len());
         for (name, value) in fields {
-            if typed.iter().any(|(n, _)| n == name) {
-                return Err(Error::statement(format!("Duplicate field names found in STRUCT: {name}")).into());
+            let value = self.typed(value)?;
+            if let Some((_, first)) = typed.iter().find(|(n, _)| n == name) {
+                return Err(duplicate_field(name, &first.ty, &value.ty).into());
             }
-            typed.push((name.clone(), self.typed(value)?));
+            typed.push((name.clone(), value));
         }
         let ty = SqlType::structure(typed.iter().map(|(name, value)| (name.clone(), value.ty.clone())));
         Ok(Expr { kind: ExprKind::Struct(typed), ty })
@@ -515,7 +526,7 @@ impl<'a> Analyzer<'a> {
 
 /// An expression as messages print it.
 pub(super) fn text(e: &ast::Expr) -> String {
-    format!("{e:?}")
+    crate::sql::print::message(e)
 }
 
 fn late(fault: Fault) -> Fault {

@@ -96,11 +96,11 @@ impl Planner<'_> {
         let mut time = None;
         for (slot, value) in slots.iter().zip(row) {
             match slot {
-                Slot::RowTime => time = Some(analyzer.expr_as(value, &SqlType::Bigint)?),
+                Slot::RowTime => time = Some(analyzer.column_value(value, ROWTIME, &SqlType::Bigint)?),
                 Slot::Column(index) => {
-                    let column = source.schema.columns().nth(*index);
-                    let ty = column.map(|c| c.ty.clone()).unwrap_or(SqlType::String);
-                    values[*index] = analyzer.expr_as(value, &ty)?;
+                    if let Some(column) = source.schema.columns().nth(*index) {
+                        values[*index] = analyzer.column_value(value, &column.name, &column.ty)?;
+                    }
                 }
             }
         }

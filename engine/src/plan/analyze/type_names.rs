@@ -16,16 +16,20 @@ pub fn resolve_type(ty: &TypeName, custom: &dyn Fn(&str) -> Option<SqlType>) -> 
         TypeName::Struct(fields) => {
             let mut resolved: Vec<StructField> = Vec::with_capacity(fields.len());
             for (name, ty) in fields {
-                if resolved.iter().any(|f| f.name == *name) {
-                    return Err(Error::statement(format!("Duplicate field names found in STRUCT: '`{name}` {}'", {
-                        resolve_type(ty, custom)?
-                    })));
+                let ty = resolve_type(ty, custom)?;
+                if let Some(first) = resolved.iter().find(|f| f.name == *name) {
+                    return Err(duplicate_field(name, &first.ty, &ty));
                 }
-                resolved.push(StructField { name: name.clone(), ty: resolve_type(ty, custom)? });
+                resolved.push(StructField { name: name.clone(), ty });
             }
             SqlType::Struct(resolved)
         }
     })
+}
+
+/// Two fields of one name.
+pub fn duplicate_field(name: &str, first: &SqlType, second: &SqlType) -> Error {
+    Error::statement(format!("Duplicate field names found in STRUCT: '`{name}` {first}' and '`{name}` {second}'"))
 }
 
 #[cfg(test)]

@@ -1,0 +1,270 @@
+//! The four ways rows are written.
+//!
+//! | form | header | row | end |
+//! |---|---|---|---|
+//! | delimited | `{"queryId":…,"columnNames":[…],"columnTypes":[…]}` | `["a",1]` | nothing |
+//! | JSON array | the same, in an array | the same | `]` |
+//! | v1+json | `[{"header":{"queryId":…,"schema":"`K` STRING KEY"}},` | `{"row":{"columns":["a",1]}},` | `{"finalMessage":"Limit Reached"}]` |
+//! | NDJSON | none | `{"K":"a","V":1}` | nothing |
+//!
+//! One element a line. An array is well formed at any end. In an endless query each row's line is complete as soon as
+//! the row is there, so its array always ends with a final message; a bounded query's elements begin with the comma.
+
+use arrow::array::RecordBatch;
+use arrow::buffer::BooleanBuffer;
+use headwater_engine::Error;
+use headwater_engine::results::{EndReason, ResultColumn, ResultKind};
+use serde_json::{Map, Value, json};
+
+use super::errors::{code_of, error_message};
+use super::json::{string, write_value};
+use super::media::Media;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RowForm {
+    Delimited,
+    JsonArray,
+    StreamedRows,
+    Ndjson,
+    /// PRINT: the lines as they are.
+    Lines,
+}
+
+pub(crate) struct RowWriter {
+    form: RowForm,
+    kind: ResultKind,
+    columns: Vec<ResultColumn>,
+}
+
+impl RowWriter {
+    pub fn new(form: RowForm, kind: ResultKind, columns: Vec<ResultColumn>) -> Self {
+        Self { form, kind, columns }
+    }
+
+    fn is_array(&self) -> bool {
+        matches!(self.form, RowForm::JsonArray | RowForm::StreamedRows)
+    }
+
+    /// Whether elements are followed by their comma instead of preceded.
+    fn comma_follows(&self) -> bool {
+        self.form == RowForm::StreamedRows && self.kind == ResultKind::Push
+    }
+
+    fn begin_element(&self, out: &mut Vec<u8>) {
+        if self.is_array() && !self.comma_follows() {
+            out.extend_from_slice(b",\n");
+        }
+    }
+
+    fn end_element(&self, out: &mut Vec<u8>) {
+        if self.comma_follows() {
+            out.extend_from_slice(b",\n");
+        } else if !self.is_array() {
+            out.push(b'\n');
+        }
+    }
+
+    pub fn header(&self, query_id: &str, out: &mut Vec<u8>) {
+        if self.is_array() {
+            out.push(b'[');
+        }
+        match self.form {
+            RowForm::StreamedRows => {
+                let header = json!({"header": {"queryId": query_id, "schema": self.schema_text()}});
+                write_json(&header, out);
+            }
+            RowForm::Delimited | RowForm::JsonArray => {
+                let names: Vec<&str> = self.columns.iter().map(|c| c.name.as_str()).collect();
+                let types: Vec<String> = self.columns.iter().map(|c| c.ty.to_string()).collect();
+                write_json(&json!({"queryId": query_id, "columnNames": names, "columnTypes": types}), out);
+            }
+            RowForm::Ndjson | RowForm::Lines => return,
+        }
+        self.end_element(out);
+    }
+
+    /// ``"`K` STRING KEY, `V` BIGINT"``.
+    fn schema_text(&self) -> String {
+        let columns = self.columns.iter().map(|c| {
+            let key = if c.key { " KEY" } else { "" };
+            format!("`{}` {}{key}", c.name, c.ty)
+        });
+        columns.collect::<Vec<_>>().join(", ")
+    }
+
+    pub fn row(&self, batch: &RecordBatch, tombstones: Option<&BooleanBuffer>, row: usize, out: &mut Vec<u8>) {
+        let deleted = tombstones.is_some_and(|t| t.value(row));
+        self.begin_element(out);
+        match self.form {
+            RowForm::StreamedRows => {
+                out.extend_from_slice(br#"{"row":{"columns":"#);
+                values(batch, row, out);
+                out.extend_from_slice(if deleted { br#","tombstone":true}}"# } else { b"}}" });
+            }
+            RowForm::Delimited | RowForm::JsonArray => values(batch, row, out),
+            RowForm::Ndjson => {
+                for (i, (column, array)) in self.columns.iter().zip(batch.columns()).enumerate() {
+                    out.push(if i == 0 { b'{' } else { b',' });
+                    string(&column.name, out);
+                    out.push(b':');
+                    write_value(array, row, out);
+                }
+                out.extend_from_slice(if deleted { br#","@tombstone":true}"# } else { b"}" });
+            }
+            RowForm::Lines => {}
+        }
+        self.end_element(out);
+    }
+
+    pub fn line(&self, line: &str, out: &mut Vec<u8>) {
+        out.extend_from_slice(line.as_bytes());
+        out.push(b'\n');
+    }
+
+    /// The end of a query; `rejected` records could not be read and are missing from the rows.
+    pub fn end(&self, reason: EndReason, rejected: u64, out: &mut Vec<u8>) {
+        let message = match (self.kind, reason) {
+            _ if self.form != RowForm::StreamedRows => None,
+            (ResultKind::Push | ResultKind::PullStream, EndReason::LimitReached) => Some("Limit Reached"),
+            (ResultKind::Push | ResultKind::PullStream, _) => Some("Query Completed"),
+            _ => None,
+        };
+        if rejected > 0 && self.form == RowForm::StreamedRows {
+            let left_out = format!("{rejected} records could not be read and were left out");
+            self.begin_element(out);
+            write_json(&json!({"finalMessage": left_out}), out);
+            self.end_element(out);
+        }
+        if let Some(message) = message {
+            self.begin_element(out);
+            write_json(&json!({"finalMessage": message}), out);
+        }
+        self.close(out);
+    }
+
+    /// An error after the header was sent.
+    pub fn error(&self, error: &Error, out: &mut Vec<u8>) {
+        let message = Value::Object(error_message(error, code_of(error.kind())));
+        self.begin_element(out);
+        match self.form {
+            RowForm::StreamedRows => {
+                write_json(&Value::Object(Map::from_iter([("errorMessage".to_string(), message)])), out);
+            }
+            _ => write_json(&message, out),
+        }
+        self.close(out);
+    }
+
+    fn close(&self, out: &mut Vec<u8>) {
+        if self.is_array() {
+            out.extend_from_slice(b"]\n");
+        } else if out.last().is_some_and(|b| *b != b'\n') {
+            out.push(b'\n');
+        }
+    }
+}
+
+impl RowForm {
+    pub fn media(self) -> Media {
+        match self {
+            RowForm::Delimited | RowForm::Lines => Media::Delimited,
+            RowForm::JsonArray => Media::Json,
+            RowForm::StreamedRows => Media::V1,
+            RowForm::Ndjson => Media::Ndjson,
+        }
+    }
+}
+
+fn values(batch: &RecordBatch, row: usize, out: &mut Vec<u8>) {
+    out.push(b'[');
+    for (i, array) in batch.columns().iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        write_value(array, row, out);
+    }
+    out.push(b']');
+}
+
+fn write_json(value: &Value, out: &mut Vec<u8>) {
+    serde_json::to_writer(&mut *out, value).expect("a JSON value is always JSON, and a vector takes all bytes");
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{ArrayRef, Int64Array, StringArray};
+    use headwater_engine::types::SqlType;
+
+    use super::*;
+
+    /// Two rows, the second a deletion, as `form` writes them with header and end.
+    fn written(form: RowForm, kind: ResultKind, reason: EndReason) -> String {
+        let columns = vec![
+            ResultColumn { name: "K".into(), ty: SqlType::String, key: kind == ResultKind::Pull },
+            ResultColumn { name: "V".into(), ty: SqlType::Bigint, key: false },
+        ];
+        let k: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+        let v: ArrayRef = Arc::new(Int64Array::from(vec![Some(9_007_199_254_740_993), None]));
+        let batch = RecordBatch::try_from_iter([("K", k), ("V", v)]).unwrap();
+        let deleted = BooleanBuffer::from(vec![false, true]);
+        let writer = RowWriter::new(form, kind, columns);
+        let mut out = Vec::new();
+        writer.header("q1", &mut out);
+        writer.row(&batch, Some(&deleted), 0, &mut out);
+        writer.row(&batch, Some(&deleted), 1, &mut out);
+        writer.end(reason, 0, &mut out);
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_push_query_in_ksqldbs_rows() {
+        assert_eq!(
+            written(RowForm::StreamedRows, ResultKind::Push, EndReason::LimitReached),
+            "[{\"header\":{\"queryId\":\"q1\",\"schema\":\"`K` STRING, `V` BIGINT\"}},\n\
+             {\"row\":{\"columns\":[\"a\",9007199254740993]}},\n\
+             {\"row\":{\"columns\":[\"b\",null],\"tombstone\":true}},\n\
+             {\"finalMessage\":\"Limit Reached\"}]\n"
+        );
+    }
+
+    #[test]
+    fn a_pull_query_of_a_table_has_no_final_message() {
+        assert_eq!(
+            written(RowForm::StreamedRows, ResultKind::Pull, EndReason::Completed),
+            "[{\"header\":{\"queryId\":\"q1\",\"schema\":\"`K` STRING KEY, `V` BIGINT\"}},\n\
+             {\"row\":{\"columns\":[\"a\",9007199254740993]}},\n\
+             {\"row\":{\"columns\":[\"b\",null],\"tombstone\":true}}]\n"
+        );
+    }
+
+    #[test]
+    fn delimited_rows_are_lines() {
+        assert_eq!(
+            written(RowForm::Delimited, ResultKind::Push, EndReason::LimitReached),
+            "{\"queryId\":\"q1\",\"columnNames\":[\"K\",\"V\"],\"columnTypes\":[\"STRING\",\"BIGINT\"]}\n\
+             [\"a\",9007199254740993]\n[\"b\",null]\n"
+        );
+    }
+
+    #[test]
+    fn ndjson_rows_are_objects() {
+        assert_eq!(
+            written(RowForm::Ndjson, ResultKind::Push, EndReason::LimitReached),
+            "{\"K\":\"a\",\"V\":9007199254740993}\n{\"K\":\"b\",\"V\":null,\"@tombstone\":true}\n"
+        );
+    }
+
+    #[test]
+    fn arrays_are_well_formed_at_every_end() {
+        for form in [RowForm::StreamedRows, RowForm::JsonArray] {
+            for kind in [ResultKind::Push, ResultKind::Pull, ResultKind::PullStream, ResultKind::Batch] {
+                for reason in [EndReason::Completed, EndReason::LimitReached, EndReason::Cancelled] {
+                    let text = written(form, kind, reason);
+                    assert!(serde_json::from_str::<Vec<Value>>(&text).is_ok(), "{text}");
+                }
+            }
+        }
+    }
+}
