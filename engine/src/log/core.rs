@@ -12,6 +12,7 @@
 //! One lock guards the order; readers of a partition take only that partition's lock. Nobody is woken under a lock.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
@@ -22,10 +23,11 @@ use parking_lot::{Condvar, Mutex, MutexGuard};
 use super::control::{ControlState, topic_gone};
 use super::group::{Draft, Group, GroupAppend};
 use super::partition::Partition;
-use super::redo::{HeldChanges, key_columns};
+use super::redo::{ChangeAt, HeldChanges, JournaledChanges, key_columns};
 use super::ticket::{PendingCommit, Slot};
 use super::{
-    Commit, Control, LogPosition, Offset, PartitionReader, ProducerId, ReadLevel, Receipt, StoreId, TopicPartition,
+    Commit, Control, LogPosition, Offset, PartitionReader, ProducerId, ReadLevel, Receipt, StoreId, Topic,
+    TopicPartition,
 };
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -34,7 +36,7 @@ use crate::state::StateChanges;
 pub(crate) struct Core {
     clock: Arc<dyn Clock>,
     /// None: durable = sequenced, nothing is queued.
-    queue_bytes_max: Option<usize>,
+    bounds: Option<Bounds>,
     sequenced: AtomicU64,
     durable: AtomicU64,
     failed: AtomicBool,
@@ -48,6 +50,13 @@ pub(crate) struct Core {
     driver: OnceLock<Weak<dyn Drive>>,
 }
 
+/// Beyond these, commits wait for their place.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    pub queue_bytes_max: usize,
+    pub unsealed_bytes_max: usize,
+}
+
 /// Does the writer's work on the calling thread.
 pub(crate) trait Drive: Send + Sync {
     fn drive(&self) -> Result<()>;
@@ -57,7 +66,16 @@ pub(crate) trait Drive: Send + Sync {
 pub(crate) struct State {
     pub control: ControlState,
     pub partitions: HashMap<TopicPartition, Arc<Partition>>,
+    /// State changes of the memory log, and where those of the embedded log are.
     pub redo: HashMap<StoreId, HeldChanges>,
+    pub journaled: HashMap<StoreId, JournaledChanges>,
+    /// Dropped topics whose files are still there, with the position of the drop.
+    pub dropped: Vec<(LogPosition, Topic)>,
+    /// Until a checkpoint holds the first position, groups from the second on are needed: a drop or a forgetting that
+    /// is lost in a crash brings back what it removed.
+    pub pins: Vec<(LogPosition, LogPosition)>,
+    /// Estimate of the memory held by tails.
+    pub unsealed_bytes: usize,
     producers: HashMap<ProducerId, u64>,
     last_generation: u64,
     /// Sequenced, not yet taken by the writer.
@@ -98,11 +116,11 @@ impl State {
 }
 
 impl Core {
-    /// `queue_bytes_max` None makes a log without a writer: what is sequenced is durable.
-    pub fn new(clock: Arc<dyn Clock>, queue_bytes_max: Option<usize>) -> Arc<Self> {
+    /// Without bounds it is a log without a writer: what is sequenced is durable.
+    pub fn new(clock: Arc<dyn Clock>, bounds: Option<Bounds>) -> Arc<Self> {
         Arc::new(Self {
             clock,
-            queue_bytes_max,
+            bounds,
             sequenced: AtomicU64::new(0),
             durable: AtomicU64::new(0),
             failed: AtomicBool::new(false),
@@ -153,6 +171,19 @@ impl Core {
     ) -> Result<Box<dyn PartitionReader>> {
         let partition = self.state.lock().partition(at)?.clone();
         Ok(Box::new(super::partition::Reader::new(self.clone(), partition, level, from)))
+    }
+
+    pub fn range(&self, at: &TopicPartition, level: ReadLevel) -> Result<Range<Offset>> {
+        let visible = self.visible(level)?;
+        let partition = self.state.lock().partition(at)?.clone();
+        let range = partition.inner.lock().range(visible);
+        Ok(range)
+    }
+
+    pub fn offset_at_time(&self, at: &TopicPartition, time_ms: i64, level: ReadLevel) -> Result<Offset> {
+        let visible = self.visible(level)?;
+        let partition = self.state.lock().partition(at)?.clone();
+        partition.offset_at_time(time_ms, visible)
     }
 
     /// Takes over a producer id; the generation is the holder's proof.
@@ -213,7 +244,8 @@ impl Core {
     }
 
     fn has_room(&self, state: &State) -> bool {
-        !state.paused && self.queue_bytes_max.is_none_or(|max| state.queue_bytes < max)
+        let fits = |b: Bounds| state.queue_bytes < b.queue_bytes_max && state.unsealed_bytes < b.unsealed_bytes_max;
+        !state.paused && self.bounds.is_none_or(fits)
     }
 
     /// Gives a draft its place, or refuses it with nothing changed.
@@ -240,7 +272,7 @@ impl Core {
             let mut partition = state.partition(&to)?.inner.lock();
             let base_offset = partition.next;
             partition.push(position, append_time_ms, body.clone(), bytes);
-            if self.queue_bytes_max.is_none()
+            if self.bounds.is_none()
                 && let Some(topic) = state.control.topics.get(&to.topic)
             {
                 partition.expire_tail(topic, append_time_ms);
@@ -248,7 +280,7 @@ impl Core {
             group.appends.push(GroupAppend { to, base_offset, body, bytes });
         }
         let receipt = Receipt { position, offsets: group.appends.iter().map(|a| (a.to, a.base_offset)).collect() };
-        let journaled = self.queue_bytes_max.is_some();
+        let journaled = self.bounds.is_some();
         if !journaled {
             for (store, changes) in std::mem::take(&mut group.state) {
                 state.redo.entry(store).or_default().push(position, changes);
@@ -268,7 +300,13 @@ impl Core {
         }
         if journaled {
             state.queue_bytes += group.bytes;
-            state.queue.push_back(Arc::new(group));
+            state.unsealed_bytes += group.appends.iter().map(|a| a.bytes).sum::<usize>();
+            let group = Arc::new(group);
+            for (store, _) in &group.state {
+                let changes = state.journaled.entry(store.clone()).or_default();
+                changes.push(position, ChangeAt::Queued(group.clone()));
+            }
+            state.queue.push_back(group);
             self.work.notify_one();
         }
         Ok(receipt)
@@ -277,6 +315,12 @@ impl Core {
     /// Applies what a group says beside its records.
     pub fn apply_control(&self, state: &mut State, group: &Group, wake: &mut Vec<Waker>) {
         for change in &group.controls {
+            if let Control::DropTopic(id) = change
+                && let Some(topic) = state.control.topics.get(id)
+                && self.bounds.is_some()
+            {
+                state.dropped.push((group.position, topic.clone()));
+            }
             state.control.apply(change, group.position);
             match change {
                 Control::CreateTopic(topic) => {
@@ -287,15 +331,31 @@ impl Core {
                     }
                 }
                 Control::DropTopic(id) => {
+                    let mut oldest = group.position;
                     let gone: Vec<_> =
                         state.partitions.extract_if(|at, _| at.topic == *id).map(|(_, partition)| partition).collect();
                     for partition in gone {
-                        partition.inner.lock().gone = true;
+                        let mut inner = partition.inner.lock();
+                        inner.gone = true;
+                        oldest = inner.tail.front().map_or(oldest, |b| b.position.min(oldest));
+                        state.unsealed_bytes = state.unsealed_bytes.saturating_sub(inner.tail_bytes);
+                        drop(inner);
                         partition.take_wakers(ReadLevel::Sequenced, wake);
                         partition.take_wakers(ReadLevel::Durable, wake);
                     }
+                    if self.bounds.is_some() {
+                        state.pins.push((group.position, oldest));
+                    }
                 }
-                Control::ForgetQuery { query } => state.redo.retain(|store, _| store.query != *query),
+                Control::ForgetQuery { query } => {
+                    state.redo.retain(|store, _| store.query != *query);
+                    let oldest = state
+                        .journaled
+                        .extract_if(|store, _| store.query == *query)
+                        .filter_map(|(_, changes)| changes.oldest())
+                        .min();
+                    state.pins.extend(oldest.map(|oldest| (group.position, oldest)));
+                }
                 Control::Catalog { .. } | Control::Counters { .. } => {}
             }
         }
@@ -410,6 +470,15 @@ impl Core {
 
     pub fn wait_durable(&self, position: LogPosition) -> Result<()> {
         self.wait_for(|| (self.position(ReadLevel::Durable) >= position).then_some(()))
+    }
+
+    /// The disk is full, or has room again: whether commits are held back. Returns whether this is news.
+    pub fn pause(&self, paused: bool) -> bool {
+        let news = std::mem::replace(&mut self.state.lock().paused, paused) != paused;
+        if news && !paused {
+            self.made_room(0);
+        }
+        news
     }
 
     pub fn held_redo(&self, store: &StoreId, after: LogPosition) -> Vec<(LogPosition, StateChanges)> {

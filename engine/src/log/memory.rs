@@ -48,17 +48,11 @@ impl Log for MemoryLog {
     }
 
     fn range(&self, at: &TopicPartition, level: ReadLevel) -> Result<Range<Offset>> {
-        let visible = self.core.visible(level)?;
-        let partition = self.core.lock().partition(at)?.clone();
-        let range = partition.inner.lock().range(visible);
-        Ok(range)
+        self.core.range(at, level)
     }
 
     fn offset_at_time(&self, at: &TopicPartition, time_ms: i64, level: ReadLevel) -> Result<Offset> {
-        let visible = self.core.visible(level)?;
-        let partition = self.core.lock().partition(at)?.clone();
-        let offset = partition.inner.lock().offset_at_time(time_ms, visible);
-        Ok(offset)
+        self.core.offset_at_time(at, time_ms, level)
     }
 
     fn reader(&self, at: &TopicPartition, from: Offset, level: ReadLevel) -> Result<Box<dyn PartitionReader>> {

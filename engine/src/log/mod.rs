@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::rows::Rows;
 use crate::state::StateChanges;
 
+pub mod embedded;
 pub mod fingerprint;
 pub mod memory;
 pub mod partitioner;
@@ -38,7 +39,9 @@ mod partition;
 mod redo;
 mod ticket;
 mod transaction;
+mod wire;
 
+pub use embedded::EmbeddedLog;
 pub use fingerprint::fingerprint;
 pub use memory::MemoryLog;
 pub use transaction::GROUP_BYTES_MAX;
@@ -215,6 +218,7 @@ impl Commit {
 }
 
 /// A batch that did not fit into a group any more, or nothing.
+#[expect(clippy::large_enum_variant, reason = "made once per batch; a box would cost more than the move")]
 pub enum Appended {
     Done,
     /// The group's limit is reached; commit it and put this batch into the next.
@@ -242,9 +246,10 @@ pub trait Log: Send + Sync {
     /// The catalog as of the last sequenced group.
     fn catalog(&self) -> BTreeMap<String, String>;
     fn counters(&self) -> BTreeMap<String, String>;
-    /// State changes of this store at or below `position` are in a published snapshot and may be forgotten.
+    /// State changes of this store at or below `position` are in a snapshot of the caller's and may be forgotten. A log
+    /// that makes snapshots itself keeps what it needs and ignores this.
     fn state_covered(&self, store: &StoreId, position: LogPosition) -> Result<()>;
-    /// Where snapshots may be written; None = nowhere (an in-memory log keeps all state changes itself).
+    /// Where the caller may write snapshots of its own; None = it need not, the log keeps all state changes itself.
     fn snapshot_directory(&self) -> Option<std::path::PathBuf>;
     /// Bytes the log holds on disk or in memory, for metrics.
     fn stored_bytes(&self) -> u64;

@@ -1,10 +1,10 @@
-//! One partition as its readers see it: a tail of batches in memory.
+//! One partition as its readers see it: sealed segments, then a tail of batches in memory.
 //!
 //! ```text
-//! start                                         next
-//!   │ tail  [0..3 @2] [3..4 @5] [4..9 @6]         │       batch = offsets @ position of its group
-//!           ───── durable (5) ────┤     │
-//!           ───── sequenced (6) ────────┤
+//! start                                                     next
+//!   │ sealed [0..40] [40..90]   tail [90..93 @2] [93..94 @5] [94..99 @6]    batch = offsets @ position of its group
+//!                                    ───── durable (5) ────┤          │
+//!                                    ───── sequenced (6) ─────────────┤
 //! ```
 //!
 //! A batch can be seen once the position of its group is at or below the level's position, which moves for all partitions
@@ -19,6 +19,7 @@ use arrow::array::Int64Array;
 use parking_lot::Mutex;
 
 use super::core::Core;
+use super::embedded::segment::Segment;
 use super::{
     EncodedRecords, LogBatch, LogBody, LogPosition, Offset, PartitionReader, ReadLevel, ReadLimit, Topic,
     TopicPartition,
@@ -39,6 +40,7 @@ pub(crate) struct Partition {
 pub(crate) struct PartitionInner {
     pub start: Offset,
     pub next: Offset,
+    pub sealed: VecDeque<Arc<Segment>>,
     pub tail: VecDeque<TailBatch>,
     pub tail_bytes: usize,
     /// The topic was dropped.
@@ -63,6 +65,19 @@ impl TailBatch {
 impl Partition {
     pub fn new(at: TopicPartition) -> Arc<Self> {
         Arc::new(Self { at, inner: Mutex::default() })
+    }
+
+    pub fn offset_at_time(&self, time_ms: i64, visible: LogPosition) -> Result<Offset> {
+        let (sealed, in_tail) = {
+            let inner = self.inner.lock();
+            (inner.sealed.clone(), inner.offset_at_time(time_ms, visible))
+        };
+        for segment in sealed {
+            if let Some(offset) = segment.offset_at_time(time_ms)? {
+                return Ok(offset);
+            }
+        }
+        Ok(in_tail)
     }
 
     /// Wakers of readers that may see more now.
@@ -107,7 +122,28 @@ impl PartitionInner {
         self.start..self.end(visible).max(self.start)
     }
 
-    pub fn offset_at_time(&self, time_ms: i64, visible: LogPosition) -> Offset {
+    /// The segment with `offset`, if it is sealed.
+    fn segment(&self, offset: Offset) -> Option<&Arc<Segment>> {
+        self.sealed.get(self.sealed.partition_point(|s| s.end() <= offset))
+    }
+
+    /// Where the next segment begins.
+    pub fn sealed_end(&self) -> Offset {
+        self.sealed.back().map_or(self.start, |s| s.end())
+    }
+
+    /// Puts `segment` in the place of the tail batches it was made of; returns the memory given back.
+    pub fn seal(&mut self, segment: Arc<Segment>) -> usize {
+        let before = self.tail_bytes;
+        while self.tail.front().is_some_and(|b| b.end() <= segment.end()) {
+            self.pop_front();
+        }
+        self.sealed.push_back(segment);
+        before - self.tail_bytes
+    }
+
+    /// First offset of the tail at or after `time_ms`.
+    fn offset_at_time(&self, time_ms: i64, visible: LogPosition) -> Offset {
         let found = self.tail.iter().find(|b| b.time_ms_max >= time_ms && b.position <= visible);
         found.map_or(self.end(visible), |b| b.batch.base_offset + first_at_time(&b.batch.body, time_ms))
     }
@@ -263,8 +299,18 @@ impl PartitionReader for Reader {
             return Err(super::control::topic_gone(self.partition.at.topic));
         }
         self.next = self.next.max(inner.start);
-        let batch = inner.read(self.next, visible, limit)?;
-        drop(inner);
+        let batch = match inner.segment(self.next).cloned() {
+            // Sealed: what is in a segment is durable. Reading may touch the disk, so not under the lock.
+            Some(segment) => {
+                drop(inner);
+                Some(cut(&segment.read(self.next)?, self.next, limit))
+            }
+            None => {
+                let batch = inner.read(self.next, visible, limit)?;
+                drop(inner);
+                batch
+            }
+        };
         if let Some(batch) = &batch {
             self.next = batch.base_offset + batch.body.len() as i64;
         }

@@ -9,13 +9,14 @@
 //! ```
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, RecordBatch, UInt64Array};
 use arrow::compute::{concat_batches, take_record_batch};
 use hashbrown::HashMap;
 
 use super::LogPosition;
-use super::group::state_bytes;
+use super::group::{Group, state_bytes};
 use crate::error::{Error, Result};
 use crate::state::{StateChanges, StateTable};
 
@@ -130,10 +131,75 @@ impl HeldChanges {
     }
 }
 
+/// Changes of one store that the embedded log knows of: where they are, not what they are.
+#[derive(Debug, Default)]
+pub(crate) struct JournaledChanges {
+    entries: VecDeque<(LogPosition, ChangeAt)>,
+    /// Estimate of what the entries hold on disk.
+    pub bytes: u64,
+    /// A snapshot holds what is at or below this.
+    pub covered: LogPosition,
+}
+
+#[derive(Debug, Clone)]
+pub(crate) enum ChangeAt {
+    /// Not written yet.
+    Queued(Arc<Group>),
+    Written(Place),
+}
+
+/// A frame of the write-ahead log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// First sequence number of the file.
+    pub file: u64,
+    pub offset: u64,
+    pub length: usize,
+}
+
+impl JournaledChanges {
+    pub fn push(&mut self, position: LogPosition, at: ChangeAt) {
+        // One group may change a store twice: its frame is read once.
+        if position > self.covered && self.newest() < position {
+            self.bytes += match &at {
+                ChangeAt::Queued(group) => group.bytes as u64,
+                ChangeAt::Written(place) => place.length as u64,
+            };
+            self.entries.push_back((position, at));
+        }
+    }
+
+    pub fn written(&mut self, position: LogPosition, place: Place) {
+        let found = self.entries.binary_search_by_key(&position, |(at, _)| *at);
+        if let Some(entry) = found.ok().and_then(|i| self.entries.get_mut(i)) {
+            entry.1 = ChangeAt::Written(place);
+        }
+    }
+
+    pub fn cover(&mut self, position: LogPosition) {
+        self.covered = self.covered.max(position);
+        let covered = self.entries.partition_point(|(at, _)| *at <= position);
+        let left = (self.entries.len() - covered) as u64;
+        self.bytes = self.bytes / self.entries.len().max(1) as u64 * left;
+        self.entries.drain(..covered);
+    }
+
+    pub fn after(&self, position: LogPosition) -> Vec<(LogPosition, ChangeAt)> {
+        self.entries.range(self.entries.partition_point(|(at, _)| *at <= position)..).cloned().collect()
+    }
+
+    pub fn oldest(&self) -> Option<LogPosition> {
+        self.entries.front().map(|(at, _)| *at)
+    }
+
+    /// Position of the last change, 0 without any.
+    pub fn newest(&self) -> LogPosition {
+        self.entries.back().map_or(LogPosition(0), |(at, _)| *at)
+    }
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{ArrayRef, Int64Array};
 
     use super::*;

@@ -81,7 +81,7 @@ impl QueryPlanner<'_> {
             None => None,
             Some(having) => {
                 let scope = StepScope { computed, ..StepScope::new(&schema, self.catalog) };
-                Some(self.analyzer(&scope, Clause::Predicate).predicate(having, "HAVING")?)
+                Some(super::depth::balanced(self.analyzer(&scope, Clause::Predicate).predicate(having, "HAVING")?))
             }
         };
         let key = group

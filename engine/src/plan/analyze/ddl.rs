@@ -259,13 +259,8 @@ impl Planner<'_> {
         if infers_value {
             formats::available(value.name)?;
         }
-        if schema.value.is_empty() && !infers_value {
-            let text = if schema.is_empty() && headers.is_empty() {
-                "No columns supplied."
-            } else {
-                "The statement does not define any columns."
-            };
-            return Err(Error::statement(text).at(create.name.position).with_hint("declare at least one value column"));
+        if schema.is_empty() && headers.is_empty() && !infers_value {
+            return Err(Error::statement("No columns supplied.").at(create.name.position));
         }
         Ok(())
     }

@@ -62,6 +62,20 @@ pub(super) fn selected(keys: &[KeyColumn], items: &[Item]) -> Result<Vec<Option<
         .collect()
 }
 
+/// ksqlDB's new planner: a stream's key is what of it is selected, in SELECT order.
+pub(super) fn in_selected_order(
+    keys: Vec<KeyColumn>,
+    selected: Vec<Option<usize>>,
+) -> (Vec<KeyColumn>, Vec<Option<usize>>) {
+    if keys.iter().any(|k| k.origin != KeyOrigin::Source) {
+        return (keys, selected);
+    }
+    let mut kept: Vec<(usize, KeyColumn)> =
+        keys.into_iter().zip(selected).filter_map(|(key, item)| Some((item?, key))).collect();
+    kept.sort_by_key(|(item, _)| *item);
+    kept.into_iter().map(|(item, key)| (key, Some(item))).unzip()
+}
+
 const SELECT_ONCE: &str = "\nEach key column must only be in the projection once. If you intended to copy the key into \
                            the value, then consider using the AS_VALUE function to indicate which key reference should \
                            be copied.";

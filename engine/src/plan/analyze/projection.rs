@@ -9,6 +9,7 @@
 //! | `*`, `s.*` | the columns' names; in a join `S_C` for all |
 //! | `e->*` | the fields' names |
 
+use super::ddl::check_timestamp;
 use super::expr::{Clause, text};
 use super::keys;
 use super::names::{self, is_system_column};
@@ -44,6 +45,8 @@ pub(super) struct Item {
     pub name: String,
     /// As it is written inside the plan.
     pub expr: ast::Expr,
+    /// Named in the SELECT list, not part of a star.
+    pub explicit: bool,
 }
 
 /// Names for what has none.
@@ -53,6 +56,11 @@ pub(super) struct GeneratedNames {
 }
 
 impl GeneratedNames {
+    pub fn over(names: &names::Names<'_>) -> Self {
+        let taken = names.relations.iter().flat_map(|r| r.declared()).map(|c| c.name).collect();
+        GeneratedNames { taken, next: 0 }
+    }
+
     /// The name of an expression without alias.
     pub fn name_for(&mut self, expr: &ast::Expr) -> String {
         match expr {
@@ -76,8 +84,7 @@ impl GeneratedNames {
 
 impl QueryPlanner<'_> {
     pub fn generated_names(&self) -> GeneratedNames {
-        let taken = self.names.relations.iter().flat_map(|r| r.declared()).map(|c| c.name).collect();
-        GeneratedNames { taken, next: 0 }
+        GeneratedNames::over(&self.names)
     }
 
     pub fn written_items(&self) -> Result<Vec<Written>> {
@@ -119,7 +126,9 @@ impl QueryPlanner<'_> {
         let mut items = Vec::with_capacity(written.len());
         for item in written {
             match item {
-                Written::Expr { expr, name } => items.push(Item { name, expr: self.names.inside(&expr) }),
+                Written::Expr { expr, name } => {
+                    items.push(Item { name, expr: self.names.inside(&expr), explicit: true })
+                }
                 Written::Star { source } => self.open_star(source.as_deref(), input, &mut items),
                 Written::StructStar(expr) => {
                     let expr = self.names.inside(&expr);
@@ -134,6 +143,7 @@ impl QueryPlanner<'_> {
                     items.extend(fields.into_iter().map(|field| Item {
                         expr: ast::Expr::Field { base: Box::new(expr.clone()), field: field.name.clone() },
                         name: field.name,
+                        explicit: true,
                     }));
                 }
             }
@@ -145,7 +155,7 @@ impl QueryPlanner<'_> {
     /// new key, the values, the old key.
     fn open_star(&self, source: Option<&str>, input: &Input, items: &mut Vec<Item>) {
         let rekeyed = !self.query.partition_by.is_empty();
-        let mut push = |name: String, expr: ast::Expr| items.push(Item { name, expr });
+        let mut push = |name: String, expr: ast::Expr| items.push(Item { name, expr, explicit: false });
         let column = |name: &str| super::tree::column(name, Default::default());
         if rekeyed {
             for key in &input.key {
@@ -179,9 +189,9 @@ impl QueryPlanner<'_> {
 
     /// The last step of the query, and its result's columns in SELECT order.
     pub fn project(&self, input: Input, items: &[Item], computed: &[(ast::Expr, Expr)]) -> Result<(Step, Vec<Column>)> {
-        let Input { step, key, .. } = input;
+        let Input { step, mut key, .. } = input;
         if let super::query::Purpose::Sink { .. } = self.purpose
-            && let Some(item) = items.iter().find(|i| is_system_column(&i.name))
+            && let Some(item) = items.iter().find(|i| i.explicit && is_system_column(&i.name))
         {
             return Err(Error::statement(format!(
                 "Reserved column name in select: `{}`. Please remove or alias the column.",
@@ -206,8 +216,14 @@ impl QueryPlanner<'_> {
                 .with_hint("give one of them another name with AS"));
         }
         let selected = match self.purpose {
-            super::query::Purpose::Sink { name, .. } => {
-                let selected = keys::selected(&key, items)?;
+            super::query::Purpose::Sink { name, properties, .. } => {
+                if let Some(properties) = properties {
+                    check_timestamp(properties, &Schema::new(Vec::new(), columns.clone()))?;
+                }
+                let mut selected = keys::selected(&key, items)?;
+                if self.settings.bool("ksql.new.query.planner.enabled") && !step.table {
+                    (key, selected) = keys::in_selected_order(key, selected);
+                }
                 if items.len() == selected.iter().flatten().count() {
                     return Err(Error::statement("The projection contains no value columns."));
                 }

@@ -19,6 +19,7 @@ use super::expr::{Analyzer, Clause, text};
 use super::keys::{KeyColumn, KeyOrigin};
 use super::names::{self, Names};
 use super::projection::Item;
+use super::properties::Properties;
 use super::scope::StepScope;
 
 use super::walk::{collect_columns, find_aggregates, find_table_functions, same, visit};
@@ -39,7 +40,12 @@ pub(super) enum Purpose<'a> {
     /// A client reads it.
     Push,
     /// It writes the sink of that name; GROUP BY and PARTITION BY make keys in this format.
-    Sink { name: &'a str, key_format: &'a FormatSpec },
+    Sink {
+        name: &'a str,
+        key_format: &'a FormatSpec,
+        /// Says which column of the result is its time.
+        properties: Option<&'a Properties>,
+    },
 }
 
 /// A query ready to run, but for its sink.
@@ -303,20 +309,23 @@ impl<'a> QueryPlanner<'a> {
         }
         let relation = &self.names.relations[0];
         let step = scan(&self.names, relation, &used[0], self.settings);
-        let key = relation
-            .source
-            .schema
-            .key
-            .iter()
-            .map(|column| KeyColumn {
-                name: column.name.clone(),
-                origin: KeyOrigin::Source,
-                written: vec![super::tree::column(&column.name, Default::default())],
-                printed: vec![column.name.clone()],
-                exact: vec![super::tree::column(&column.name, Default::default())],
-            })
-            .collect();
+        if !self.is_persistent() && clauses.group_by.is_empty() && clauses.partition_by.is_empty() {
+            return Ok(self.keyed_by_window(step));
+        }
+        let key = relation.source.schema.key.iter().map(|column| source_key(&column.name)).collect();
         Ok(Input { step, key, synthetic: None })
+    }
+
+    /// For push queries a window's bounds, where named, are part of the key: a deletion is shown with them.
+    fn keyed_by_window(&self, mut step: Step) -> Input {
+        let is_bound = |c: &Column| names::is_window_bound(&c.name);
+        let (bounds, value) = step.schema.value.into_iter().partition(is_bound);
+        step.schema = Schema { key: step.schema.key.into_iter().chain::<Vec<Column>>(bounds).collect(), value };
+        if let StepKind::Scan(scan) = &mut step.kind {
+            scan.columns.sort_by_key(|(name, _)| step.schema.index_of(name));
+        }
+        let key = step.schema.key.iter().map(|column| source_key(&column.name)).collect();
+        Input { step, key, synthetic: None }
     }
 
     /// Per source the columns the query names, so that scans read no others.
@@ -369,7 +378,7 @@ impl<'a> QueryPlanner<'a> {
         let written = self.names.inside(filter);
         let predicate = {
             let scope = StepScope::new(&input.step.schema, self.catalog);
-            self.analyzer(&scope, Clause::Predicate).predicate(&written, "WHERE")?
+            super::depth::balanced(self.analyzer(&scope, Clause::Predicate).predicate(&written, "WHERE")?)
         };
         let Input { step, key, synthetic } = input;
         Ok(Input { step: filtered(step, predicate), key, synthetic })
@@ -503,6 +512,16 @@ impl<'a> QueryPlanner<'a> {
         let (table, windowed) = (step.table, step.windowed);
         let step = Step { kind: StepKind::FlatMap { input: Box::new(step), functions }, schema, table, windowed };
         Ok(Input { step, key, synthetic })
+    }
+}
+
+fn source_key(name: &str) -> KeyColumn {
+    KeyColumn {
+        name: name.to_string(),
+        origin: KeyOrigin::Source,
+        written: vec![super::tree::column(name, Default::default())],
+        printed: vec![name.to_string()],
+        exact: vec![super::tree::column(name, Default::default())],
     }
 }
 

@@ -3,7 +3,7 @@
 //! A new sink inherits what its WITH clause does not say from the query's left-most source: key and value format (and
 //! the delimiter, if the format is the same), number of partitions. A result without key has key format NONE.
 
-use super::ddl::check_timestamp;
+use super::depth::check_storable;
 use super::formats;
 use super::names::{Names, place};
 use super::properties::{Clause, Properties};
@@ -34,7 +34,7 @@ impl Planner<'_> {
         };
         let key_format = properties.format(Side::Key, &inherited)?;
         let value_format = properties.format(Side::Value, &leftmost.value_format)?;
-        let purpose = Purpose::Sink { name, key_format: &key_format };
+        let purpose = Purpose::Sink { name, key_format: &key_format, properties: Some(&properties) };
         let planned = QueryPlanner::new(self, &create.query, purpose)?.plan()?;
         check_kind(&planned, is_table)?;
 
@@ -60,7 +60,6 @@ impl Planner<'_> {
         }
         formats::check(&key_format, &schema.key, Side::Key)?;
         formats::check(&value_format, &schema.value, Side::Value)?;
-        check_timestamp(&properties, &schema)?;
         formats::available(key_format.name)?;
         formats::available(value_format.name)?;
 
@@ -99,6 +98,7 @@ impl Planner<'_> {
             discard: properties.discard,
         };
         let plan = Plan { format: PLAN_FORMAT, root: planned.root, limit: None, sink: Some(sink) };
+        check_storable(&plan)?;
         if create.or_replace {
             check_query_upgrade(self, name, &plan)?;
         }
@@ -127,7 +127,7 @@ impl Planner<'_> {
             return refuse(format!("Cannot insert into {} because it has header columns", target.name));
         }
         refuse_limit(&insert.query, "INSERT INTO")?;
-        let purpose = Purpose::Sink { name: &target.name, key_format: &target.key_format };
+        let purpose = Purpose::Sink { name: &target.name, key_format: &target.key_format, properties: None };
         let mut planned = QueryPlanner::new(self, &insert.query, purpose)?.plan()?;
         check_kind(&planned, false)?;
         fit(&mut planned.root, target)?;
@@ -140,6 +140,7 @@ impl Planner<'_> {
             discard: target.discard,
         };
         let plan = Plan { format: PLAN_FORMAT, root: planned.root, limit: None, sink: Some(sink) };
+        check_storable(&plan)?;
         let sink = SourcePlan { source: target.clone(), create_topic: None };
         Ok(QueryPlan { plan, sources: planned.sources, sink: Some(sink), columns: planned.columns })
     }
