@@ -1,3 +1,4 @@
 //! Tests.
 
 mod crash;
+mod splits;
