@@ -1,4 +1,5 @@
 //! Tests.
 
 mod crash;
+mod engine;
 mod splits;

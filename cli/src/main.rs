@@ -13,6 +13,7 @@ mod args;
 mod backend;
 mod exit;
 mod interrupt;
+mod load;
 mod output;
 mod repl;
 mod script;
@@ -50,6 +51,7 @@ fn run(args: Args) -> Result<(), Exit> {
     start_logging(&common, matches!(command, Some(Command::Serve(_))))?;
     match command {
         Some(Command::Serve(options)) => serve::run(&common, &options),
+        Some(Command::Load(options)) => load::run(&common, &options),
         Some(Command::Run { file }) => {
             let common = common.with_temporary_data()?;
             script::run_file(&common, &file)

@@ -15,6 +15,7 @@ mod dates;
 mod json;
 mod lambdas;
 mod maps;
+mod mathematics;
 mod nulls;
 mod numbers;
 mod text;
@@ -25,7 +26,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, UInt32Array};
 
-use super::signature::{self, Bindings, Signature};
+use super::signature::{self, Bindings, ParamType, Signature};
 use super::{ArgType, FunctionInfo, FunctionKind, Resolved, SignatureInfo};
 use crate::config::distance;
 use crate::error::{Error, Result};
@@ -143,6 +144,7 @@ impl ScalarFunction {
 static REGISTRY: LazyLock<BTreeMap<&'static str, ScalarFunction>> = LazyLock::new(|| {
     [
         numbers::functions(),
+        mathematics::functions(),
         text::functions(),
         bytes::functions(),
         json::functions(),
@@ -180,6 +182,16 @@ pub fn exists(name: &str) -> bool {
 /// Names of all scalar functions, upper case.
 pub fn names() -> impl Iterator<Item = &'static str> {
     REGISTRY.keys().copied()
+}
+
+/// Whether calls of the function have lambdas among their arguments.
+pub fn takes_lambda(name: &str) -> bool {
+    let is_lambda = |p: &signature::Parameter| matches!(p.ty, ParamType::Lambda { .. });
+    find(name).is_ok_and(|f| f.overloads.iter().any(|o| o.signature.parameters.iter().any(is_lambda)))
+}
+
+pub fn is_deterministic(name: &str) -> bool {
+    find(name).is_ok_and(|f| f.deterministic)
 }
 
 pub fn list() -> Vec<FunctionInfo> {
@@ -224,3 +236,6 @@ pub fn evaluation(name: &str, args: &[ArgType]) -> Result<(Evaluation, bool)> {
     let (overload, _) = function.choose(args)?;
     Ok((Arc::clone(&overload.evaluate), function.deterministic))
 }
+
+#[cfg(test)]
+mod tests;

@@ -126,7 +126,8 @@ impl<'a> QueryPlanner<'a> {
         Analyzer::new(scope, self.settings).in_clause(clause)
     }
 
-    fn clauses(&self) -> Result<Clauses> {
+    /// Every clause with its columns qualified.
+    pub fn clauses(&self) -> Result<Clauses> {
         let all = |list: &[ast::Expr]| list.iter().map(|e| self.names.qualify(e)).collect::<Result<Vec<_>>>();
         let maybe = |e: &Option<ast::Expr>| e.as_ref().map(|e| self.names.qualify(e)).transpose();
         let query = self.query;
@@ -396,7 +397,7 @@ impl<'a> QueryPlanner<'a> {
         }
         for (i, expr) in written.iter().enumerate() {
             if written[..i].iter().any(|earlier| same(earlier, expr)) {
-                return Err(Error::statement(format!("Duplicate expression in PARTITION BY clause: {}", text(expr))));
+                return Err(Error::statement(format!("Duplicate PARTITION BY expression: {}", text(expr))));
             }
         }
         let windowed = input.step.windowed;
