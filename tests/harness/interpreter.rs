@@ -28,6 +28,18 @@ struct State {
     newest: Option<i64>,
     said: Option<i64>,
     arrivals: i64,
+    /// Joins of tables: per side the time and value of each key.
+    tables: [BTreeMap<String, (i64, Vec<Cell>)>; 2],
+    /// Joins of streams: per side all rows ever stored, and the largest time.
+    sides: [Vec<Kept>; 2],
+    largest: [Option<i64>; 2],
+}
+
+struct Kept {
+    key: Vec<Cell>,
+    time: i64,
+    value: Vec<Cell>,
+    waiting: bool,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -167,7 +179,153 @@ impl<'a> Interpreter<'a> {
     }
 
     fn join(&mut self, step: &Step, join: &Join, source: &str, record: &Record) -> Vec<Change> {
-        assert_eq!(join.shape, JoinShape::StreamTable, "the interpreter joins streams with tables only");
+        match &join.shape {
+            JoinShape::StreamTable => self.stream_table(step, join, source, record),
+            JoinShape::TableTable => {
+                let mut out = Vec::new();
+                for (side, input) in [&join.left, &join.right].into_iter().enumerate() {
+                    for change in self.run(input, source, record) {
+                        out.extend(self.table_table(step, join, side, change.record));
+                    }
+                }
+                out
+            }
+            JoinShape::StreamStream { before_ms, after_ms, grace_ms } => {
+                let mut out = Vec::new();
+                for (side, input) in [&join.left, &join.right].into_iter().enumerate() {
+                    for change in self.run(input, source, record) {
+                        out.extend(self.stream_stream(
+                            step,
+                            join,
+                            side,
+                            (*before_ms, *after_ms, *grace_ms),
+                            change.record,
+                        ));
+                    }
+                }
+                out
+            }
+            other => panic!("the interpreter has no {other:?}"),
+        }
+    }
+
+    fn table_table(&mut self, step: &Step, join: &Join, side: usize, record: Record) -> Option<Change> {
+        let key = record.key.clone().filter(|key| *key != [Cell::Null])?;
+        let name = format!("{key:?}");
+        let tables = &mut self.state(step).tables;
+        let old = match &record.value {
+            Some(value) => tables[side].insert(name.clone(), (record.time, value.clone())),
+            None => tables[side].remove(&name),
+        };
+        let other = tables[1 - side].get(&name).cloned();
+        let widths = [join.left.schema.value.len(), join.right.schema.value.len()];
+        let outer = [
+            matches!(join.kind, JoinKind::Left | JoinKind::Full),
+            matches!(join.kind, JoinKind::Right | JoinKind::Full),
+        ];
+        let joined = |this: Option<&Vec<Cell>>| -> Option<Vec<Cell>> {
+            let other = other.as_ref().map(|other| &other.1);
+            let exists = match (this, other) {
+                (Some(_), Some(_)) => true,
+                (Some(_), None) => outer[side],
+                (None, Some(_)) => outer[1 - side],
+                (None, None) => false,
+            };
+            let pad = |cells: Option<&Vec<Cell>>, side: usize| cells.cloned().unwrap_or(vec![Cell::Null; widths[side]]);
+            let (this, other) = (pad(this, side), pad(other, 1 - side));
+            exists.then(|| if side == 0 { [this, other].concat() } else { [other, this].concat() })
+        };
+        if other.is_none() && (!outer[side] || record.value.is_none() && old.is_none()) {
+            return None;
+        }
+        let value = joined(record.value.as_ref());
+        let old = joined(old.as_ref().map(|old| &old.1)).map(|old| [key, old].concat());
+        let time = other.as_ref().map_or(record.time, |other| other.0.max(record.time));
+        Some(Change { record: Record { value, time, ..record }, old })
+    }
+
+    fn stream_stream(
+        &mut self,
+        step: &Step,
+        join: &Join,
+        side: usize,
+        (before, after, grace): (i64, i64, Option<i64>),
+        record: Record,
+    ) -> Vec<Change> {
+        let (Some(key), Some(value)) = (record.key.clone(), record.value.clone()) else { return Vec::new() };
+        if key == [Cell::Null] {
+            return Vec::new();
+        }
+        let time = record.time;
+        let retention = before + after + grace.unwrap_or(24 * 60 * 60 * 1000);
+        let (ahead, behind) = ([after, before], [before, after]);
+        let outer = [
+            matches!(join.kind, JoinKind::Left | JoinKind::Full),
+            matches!(join.kind, JoinKind::Right | JoinKind::Full),
+        ];
+        let widths = [join.left.schema.value.len(), join.right.schema.value.len()];
+        let pair = |a: Option<&Vec<Cell>>, b: Option<&Vec<Cell>>, side: usize, key: &[Cell], time: i64| {
+            let (left, right) = if side == 0 { (a, b) } else { (b, a) };
+            let left = left.cloned().unwrap_or(vec![Cell::Null; widths[0]]);
+            let right = right.cloned().unwrap_or(vec![Cell::Null; widths[1]]);
+            let value = Some([left, right].concat());
+            Change { record: Record { key: Some(key.to_vec()), window: None, value, time }, old: None }
+        };
+        let state = self.state(step);
+        let now = state.stream_time.unwrap_or(time).max(time);
+        state.stream_time = Some(now);
+        state.largest[side] = state.largest[side].max(Some(time));
+        let mut out = Vec::new();
+        if let Some(grace) = grace
+            && time == now
+        {
+            // Right before left, then key, among rows of one time.
+            let mut closed: Vec<(i64, bool, usize, usize)> = Vec::new();
+            for of in 0..2 {
+                for (i, row) in state.sides[of].iter().enumerate() {
+                    if row.waiting && row.time + ahead[of] + grace < now {
+                        closed.push((row.time, of == 0, of, i));
+                    }
+                }
+            }
+            closed.sort_by(|a, b| {
+                let key = |c: &(i64, bool, usize, usize)| state.sides[c.2][c.3].key.clone();
+                (a.0, a.1).cmp(&(b.0, b.1)).then(key(a).partial_cmp(&key(b)).unwrap()).then(a.3.cmp(&b.3))
+            });
+            for (at, _, of, i) in closed {
+                let row = &mut state.sides[of][i];
+                row.waiting = false;
+                out.push(pair(Some(&row.value), None, of, &row.key, at));
+            }
+        }
+        let oldest = state.largest[1 - side].map(|largest| largest - retention);
+        let mut partners: Vec<usize> = (0..state.sides[1 - side].len())
+            .filter(|&i| {
+                let row = &state.sides[1 - side][i];
+                let near = (time - behind[side]..=time + ahead[side]).contains(&row.time);
+                row.key == key && near && oldest.is_none_or(|oldest| row.time >= oldest)
+            })
+            .collect();
+        partners.sort_by_key(|&i| (state.sides[1 - side][i].time, i));
+        for &i in &partners {
+            let row = &mut state.sides[1 - side][i];
+            row.waiting = false;
+            out.push(pair(Some(&value), Some(&row.value), side, &key, time.max(row.time)));
+        }
+        let mut waiting = false;
+        if partners.is_empty() && outer[side] {
+            waiting = grace.is_some() && time + ahead[side] >= now;
+            if !waiting {
+                out.push(pair(Some(&value), None, side, &key, time));
+            }
+        }
+        if time >= state.largest[side].unwrap() - retention || waiting {
+            state.sides[side].push(Kept { key, time, value, waiting });
+        }
+        out
+    }
+
+    fn stream_table(&mut self, step: &Step, join: &Join, source: &str, record: &Record) -> Vec<Change> {
         for change in self.run(&join.right, source, record) {
             self.table_change(step, change.record);
         }
@@ -372,7 +530,9 @@ impl<'a> Interpreter<'a> {
         let mut closed: Vec<(&(String, i64, i64), &Group)> = state
             .groups
             .iter()
-            .filter(|((.., end), group)| end + limit < now && said.is_none_or(|said| end + limit >= said) && !group.expired)
+            .filter(|((.., end), group)| {
+                end + limit < now && said.is_none_or(|said| end + limit >= said) && !group.expired
+            })
             .collect();
         closed.sort_by(|a, b| (a.0.2, a.0.1).cmp(&(b.0.2, b.0.1)).then(a.1.key.partial_cmp(&b.1.key).unwrap()));
         let out: Vec<Change> =

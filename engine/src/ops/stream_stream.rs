@@ -346,7 +346,8 @@ impl StreamStreamJoin {
 
     fn put_back(&mut self, side: usize, batch: &RecordBatch) -> Result<()> {
         let deleted = batch.column(1).as_boolean();
-        let numbers: Vec<i64> = batch.column(0).as_binary::<i32>().iter().map(|key| number_of(key.unwrap_or_default())).collect();
+        let numbers: Vec<i64> =
+            batch.column(0).as_binary::<i32>().iter().map(|key| number_of(key.unwrap_or_default())).collect();
         let long = |i: usize| batch.column(i).as_primitive::<Int64Type>();
         for &number in &numbers {
             let Some(&slot) = self.sides[side].slot_of.get(&number) else { continue };

@@ -47,10 +47,7 @@ impl TableTableJoin {
     ) -> Result<Self> {
         Ok(Self {
             tables: [KeyedRows::new(left, windowed)?, KeyedRows::new(right, windowed)?],
-            outer: [
-                matches!(kind, JoinKind::Left | JoinKind::Full),
-                matches!(kind, JoinKind::Right | JoinKind::Full),
-            ],
+            outer: [matches!(kind, JoinKind::Left | JoinKind::Full), matches!(kind, JoinKind::Right | JoinKind::Full)],
             keys: left.key.len(),
             schema: output.to_arrow(),
             old,
@@ -67,7 +64,6 @@ impl TableTableJoin {
         let values = left.columns()[self.keys..].iter().chain(&right.columns()[self.keys..]);
         batch_of(SchemaRef::clone(&self.schema), keys.iter().chain(values).cloned().collect(), this.num_rows())
     }
-
 }
 
 impl Operator for TableTableJoin {
@@ -99,15 +95,13 @@ impl Operator for TableTableJoin {
             kept.iter().map(|&row| others[row as usize].map_or(Source::Nothing, Source::Slot)).collect();
         let other_rows = self.tables[1 - side].gather(&sources)?;
         let is_there = |row: usize| sources[row] != Source::Nothing;
-        let dead = BooleanBuffer::collect_bool(this.len(), |row| {
-            !self.exists(side, !this.is_null_value(row), is_there(row))
-        });
-        let time = Int64Array::from_iter_values(this.time.values().iter().zip(&sources).map(|(&time, source)| {
-            match source {
+        let dead =
+            BooleanBuffer::collect_bool(this.len(), |row| !self.exists(side, !this.is_null_value(row), is_there(row)));
+        let time =
+            Int64Array::from_iter_values(this.time.values().iter().zip(&sources).map(|(&time, source)| match source {
                 Source::Slot(slot) => time.max(self.tables[1 - side].time(*slot)),
                 _ => time,
-            }
-        }));
+            }));
         let keys = this.columns.columns()[..self.keys].to_vec();
         let columns = null_row_values(&self.joined(side, &keys, &this.columns, &other_rows)?, self.keys, &dead)?;
         let old = match this.old().filter(|_| self.old) {

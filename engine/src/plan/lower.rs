@@ -360,10 +360,9 @@ impl Spec {
     fn is_stateful(&self) -> bool {
         match self {
             Spec::SourceTable { old, kept, .. } => *old || *kept,
-            Spec::Aggregate { .. }
-            | Spec::StreamTable { .. }
-            | Spec::TableTable { .. }
-            | Spec::StreamStream { .. } => true,
+            Spec::Aggregate { .. } | Spec::StreamTable { .. } | Spec::TableTable { .. } | Spec::StreamStream { .. } => {
+                true
+            }
             Spec::Filter { .. }
             | Spec::Project { .. }
             | Spec::FlatMap { .. }

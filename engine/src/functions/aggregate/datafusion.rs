@@ -49,7 +49,9 @@ impl BatchAggregate {
             })
             .collect::<BatchResult<Vec<_>>>()?;
         // COUNT(*) comes as COUNT(1). Whole numbers are BIGINT in batch SQL, but a constant k or n is an INT.
-        resolve(self.name, &args).or_else(|error| resolve(self.name, &with_small_constant(args)).map_err(|_| error)).map_err(batch_error)
+        resolve(self.name, &args)
+            .or_else(|error| resolve(self.name, &with_small_constant(args)).map_err(|_| error))
+            .map_err(batch_error)
     }
 
     fn aggregator(&self, args: &AccumulatorArgs<'_>) -> BatchResult<(Box<dyn Aggregator>, usize)> {
@@ -120,9 +122,8 @@ impl AggregateUDFImpl for BatchAggregate {
         // Constants do not change what is stored, but some must be there for the aggregate to be made.
         let constants = vec![Value::Integer(1); resolved.constants.min(1)];
         let aggregator = create(self.name, &resolved.args, &constants, &BTreeMap::new()).map_err(batch_error)?;
-        let field = |(i, ty): (usize, SqlType)| {
-            Arc::new(Field::new(format!("{}[{i}]", args.name), ty.to_arrow(), true))
-        };
+        let field =
+            |(i, ty): (usize, SqlType)| Arc::new(Field::new(format!("{}[{i}]", args.name), ty.to_arrow(), true));
         Ok(aggregator.state_types().into_iter().enumerate().map(field).collect())
     }
 
@@ -259,8 +260,7 @@ fn update(
         None => BooleanBuffer::new_set(slots.len()),
     };
     let args = Args { values, add: &add, undo: None };
-    let updated =
-        aggregator.update(slots, &args, Emit { rows: EmitRows::Nothing, old: false }).map_err(batch_error)?;
+    let updated = aggregator.update(slots, &args, Emit { rows: EmitRows::Nothing, old: false }).map_err(batch_error)?;
     match updated.errors.first() {
         Some(error) => Err(DataFusionError::Execution(error.message.clone())),
         None => Ok(()),

@@ -78,8 +78,7 @@ impl<T: ArrowPrimitiveType + Send> Fold for ByOffset<T> {
 /// None for types whose values are not of fixed width.
 pub fn by_offset(latest: bool, ty: &SqlType) -> Option<Box<dyn Aggregator>> {
     fn form<T: ArrowPrimitiveType + Send>(latest: bool, ty: &SqlType) -> Option<Box<dyn Aggregator>> {
-        let fold =
-            ByOffset::<T> { latest, ty: ty.clone(), next: Cell::new(0), _input: std::marker::PhantomData };
+        let fold = ByOffset::<T> { latest, ty: ty.clone(), next: Cell::new(0), _input: std::marker::PhantomData };
         Some(Folded::boxed(fold, ty))
     }
     match ty {

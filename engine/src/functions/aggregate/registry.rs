@@ -26,7 +26,12 @@ struct Function {
 
 static FUNCTIONS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| {
     let functions = [
-        function("ATTR", "The value of the group if it has exactly one distinct value, else null", true, &["(T val) -> T"]),
+        function(
+            "ATTR",
+            "The value of the group if it has exactly one distinct value, else null",
+            true,
+            &["(T val) -> T"],
+        ),
         function(
             "AVG",
             "The average of the values that are not null",
@@ -34,14 +39,24 @@ static FUNCTIONS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| 
             &["(INT val) -> DOUBLE", "(BIGINT val) -> DOUBLE", "(DOUBLE val) -> DOUBLE"],
         ),
         function("COLLECT_LIST", "All values, nulls too, in order of arrival", true, &["(T val) -> ARRAY<T>"]),
-        function("COLLECT_SET", "The distinct values, null too, in order of first arrival", false, &["(T val) -> ARRAY<T>"]),
+        function(
+            "COLLECT_SET",
+            "The distinct values, null too, in order of first arrival",
+            false,
+            &["(T val) -> ARRAY<T>"],
+        ),
         function(
             "CORRELATION",
             "Pearson's correlation of the pairs without a null",
             true,
             &["(INT x, INT y) -> DOUBLE", "(BIGINT x, BIGINT y) -> DOUBLE", "(DOUBLE x, DOUBLE y) -> DOUBLE"],
         ),
-        function("COUNT", "The number of rows, or of values that are not null", true, &["() -> BIGINT", "(T val) -> BIGINT"]),
+        function(
+            "COUNT",
+            "The number of rows, or of values that are not null",
+            true,
+            &["() -> BIGINT", "(T val) -> BIGINT"],
+        ),
         function("COUNT_DISTINCT", "The approximate number of distinct values", false, &["(T val) -> BIGINT"]),
         function("EARLIEST_BY_OFFSET", "The first value, or the first n", false, BY_OFFSET),
         function("HISTOGRAM", "How often each value occurs", true, &["(STRING val) -> MAP<STRING, BIGINT>"]),
@@ -215,9 +230,8 @@ pub fn create(
     let name = find(name)?.name;
     let argument = || args.first().ok_or_else(|| Error::internal(format!("{name} was given no argument")));
     let limit = |setting: &str| limits.get(setting).and_then(|v| v.parse().ok()).unwrap_or(i32::MAX as usize);
-    let list = |rule: Rule| -> Result<Box<dyn Aggregator>> {
-        Ok(Box::new(ListAggregate::new(rule, argument()?, false)?))
-    };
+    let list =
+        |rule: Rule| -> Result<Box<dyn Aggregator>> { Ok(Box::new(ListAggregate::new(rule, argument()?, false)?)) };
     Ok(match name {
         "ATTR" => Box::new(Tally::new(Shown::Attribute, argument()?)?),
         "AVG" => numeric::average(argument()?)?,
@@ -227,9 +241,7 @@ pub fn create(
         "COUNT" => Box::new(numeric::Count::default()),
         "COUNT_DISTINCT" => Box::new(sketch::CountDistinct::new(argument()?)?),
         "EARLIEST_BY_OFFSET" | "LATEST_BY_OFFSET" => by_offset(name, argument()?, constants)?,
-        "HISTOGRAM" => {
-            Box::new(Tally::new(Shown::Histogram { values_max: HISTOGRAM_VALUES_MAX }, argument()?)?)
-        }
+        "HISTOGRAM" => Box::new(Tally::new(Shown::Histogram { values_max: HISTOGRAM_VALUES_MAX }, argument()?)?),
         "MAX" => extreme(Extreme::Greatest, argument()?)?,
         "MIN" => extreme(Extreme::Least, argument()?)?,
         "STDDEV_SAMP" => numeric::variance(argument()?, false)?,

@@ -73,9 +73,7 @@ impl Sketch {
     fn used(&self) -> Vec<(u16, u8)> {
         match &self.registers {
             Registers::Sparse(map) => map.iter().map(|(&index, &rank)| (index, rank)).collect(),
-            Registers::Dense(all) => {
-                (0u16..).zip(all.iter().copied()).filter(|&(_, rank)| rank > 0).collect()
-            }
+            Registers::Dense(all) => (0u16..).zip(all.iter().copied()).filter(|&(_, rank)| rank > 0).collect(),
         }
     }
 

@@ -75,8 +75,7 @@ impl Tally {
             return Err(Error::internal("an Arrow map has entries"));
         };
         let (values, counts) = (values.as_list::<i32>(), counts.as_list::<i32>());
-        let pairs =
-            StructArray::try_new(fields, vec![Arc::clone(values.values()), Arc::clone(counts.values())], None)?;
+        let pairs = StructArray::try_new(fields, vec![Arc::clone(values.values()), Arc::clone(counts.values())], None)?;
         Ok(Arc::new(MapArray::try_new(entries, values.offsets().clone(), pairs, None, sorted)?))
     }
 
