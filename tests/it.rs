@@ -2,4 +2,5 @@
 
 mod crash;
 mod engine;
+mod http;
 mod splits;

@@ -281,9 +281,9 @@ impl<'a> Interpreter<'a> {
         {
             // Right before left, then key, among rows of one time.
             let mut closed: Vec<(i64, bool, usize, usize)> = Vec::new();
-            for of in 0..2 {
+            for (of, ahead) in ahead.into_iter().enumerate() {
                 for (i, row) in state.sides[of].iter().enumerate() {
-                    if row.waiting && row.time + ahead[of] + grace < now {
+                    if row.waiting && row.time + ahead + grace < now {
                         closed.push((row.time, of == 0, of, i));
                     }
                 }

@@ -56,7 +56,7 @@ impl TableTableJoin {
 
     /// Whether there is a result, given which sides have a row.
     fn exists(&self, side: usize, this: bool, other: bool) -> bool {
-        (this && other) || (this && self.outer[side]) || (other && self.outer[1 - side])
+        this && (other || self.outer[side]) || other && self.outer[1 - side]
     }
 
     fn joined(&self, side: usize, keys: &[ArrayRef], this: &RecordBatch, other: &RecordBatch) -> Result<RecordBatch> {
