@@ -8,7 +8,8 @@ use headwater_server::ServerOptions;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-const CREATE: &str = "CREATE STREAM s (id INT KEY, v BIGINT) WITH (kafka_topic='s', value_format='JSON', partitions=1);";
+const CREATE: &str =
+    "CREATE STREAM s (id INT KEY, v BIGINT) WITH (kafka_topic='s', value_format='JSON', partitions=1);";
 
 /// A server in this process, on a port of its own.
 struct Door {
@@ -157,9 +158,17 @@ fn queries_are_sent_to_their_own_endpoint() {
 fn a_pushed_row_arrives_while_the_query_runs() {
     let door = Door::open();
     door.ksql(CREATE);
-    let mut lines = door.stream("/query", "application/vnd.ksql.v1+json", &json!({"ksql": "SELECT * FROM s EMIT CHANGES LIMIT 2;"}));
+    let mut lines = door.stream(
+        "/query",
+        "application/vnd.ksql.v1+json",
+        &json!({"ksql": "SELECT * FROM s EMIT CHANGES LIMIT 2;"}),
+    );
     let header = lines.next().unwrap();
-    assert!(header.starts_with("[{\"header\":{\"queryId\":\"") && header.ends_with("\"schema\":\"`ID` INTEGER, `V` BIGINT\"}},"), "{header}");
+    assert!(
+        header.starts_with("[{\"header\":{\"queryId\":\"")
+            && header.ends_with("\"schema\":\"`ID` INTEGER, `V` BIGINT\"}},"),
+        "{header}"
+    );
     door.ksql("INSERT INTO s VALUES (1, 9007199254740993);");
     assert_eq!(lines.next().unwrap(), "{\"row\":{\"columns\":[1,9007199254740993]}},");
     door.ksql("INSERT INTO s VALUES (2, null);");
@@ -250,7 +259,8 @@ fn settings_and_variables_belong_to_the_request() {
     assert_eq!(rows, ["{\"N\":7}"]);
     let (status, error) = door.post("/ksql", &json!({"ksql": "SHOW STREAMS;", "streamsProperties": {"no.such": 1}}));
     assert_eq!((status, &error["@type"]), (400, &json!("generic_error")));
-    let (status, _) = door.post("/ksql", &json!({"ksql": "SHOW STREAMS;", "streamsProperties": {"auto.offset.reset": []}}));
+    let (status, _) =
+        door.post("/ksql", &json!({"ksql": "SHOW STREAMS;", "streamsProperties": {"auto.offset.reset": []}}));
     assert_eq!(status, 400);
     assert_eq!(door.get("/is_valid_property/auto.offset.reset"), (200, "true".to_string()));
     assert_eq!(door.get("/is_valid_property/no.such").0, 400);

@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use headwater_engine::engine::Sync;
 
 use crate::exit::{Exit, usage};
+use crate::test::TestArgs;
 
 #[derive(Parser)]
 #[command(
@@ -37,6 +38,8 @@ pub enum Command {
     Run { file: PathBuf },
     /// Load JSON lines or CSV into a stream, table or topic
     Load(LoadArgs),
+    /// Run test cases: scripts with ASSERT, ksqlDB's own JSON
+    Test(TestArgs),
     /// Answer ksqlDB's HTTP API
     Serve(ServeArgs),
 }

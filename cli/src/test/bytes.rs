@@ -6,10 +6,12 @@
 //! | DELIMITED | one string |
 //! | JSON | the JSON itself |
 //! | NONE | anything |
+//! | PROTOBUF_NOSR | a JSON rendering, converted by the engine's own formats |
 
+use arrow::array::{Array, BinaryArray};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use headwater_engine::format::FormatName;
+use headwater_engine::format::{self, FormatName, FormatSpec};
 use headwater_engine::schema::Column;
 use headwater_engine::types::SqlType;
 use serde_json::{Number, Value};
@@ -19,6 +21,7 @@ use super::case::Window;
 /// One side of a topic's records, as its source declares it.
 #[derive(Debug, Clone)]
 pub struct Side {
+    pub part: format::Side,
     pub format: FormatName,
     pub columns: Vec<Column>,
 }
@@ -36,9 +39,22 @@ pub fn encode(side: &Side, value: &Value) -> Result<Option<Vec<u8>>, String> {
             [column] => kafka(&column.ty, value)?,
             _ => text(),
         },
-        other => return Err(format!("format {} cannot be written yet", other.sql())),
+        other => return converted(side, FormatName::Json, other, value.to_string().as_bytes()),
     };
     Ok(Some(bytes))
+}
+
+/// Bytes of one format as bytes of another, through the declared columns.
+fn converted(side: &Side, from: FormatName, to: FormatName, bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
+    let open = |name| format::create(&FormatSpec::new(name), &side.columns, side.part).map_err(|e| e.to_string());
+    let (from, to) = (open(from)?, open(to)?);
+    let wanted: Vec<usize> = (0..side.columns.len()).collect();
+    let read = from.decode(&BinaryArray::from_vec(vec![bytes]), &wanted).map_err(|e| e.to_string())?;
+    if let Some(error) = read.errors.first() {
+        return Err(error.message.clone());
+    }
+    let written = to.encode(&read.columns, read.null.as_ref()).map_err(|e| e.to_string())?.bytes;
+    Ok((!written.is_empty() && written.is_valid(0)).then(|| written.value(0).to_vec()))
 }
 
 fn kafka(ty: &SqlType, value: &Value) -> Result<Vec<u8>, String> {
@@ -70,7 +86,11 @@ pub fn decode(side: &Side, bytes: Option<&[u8]>) -> Value {
             _ => text(),
         },
         FormatName::None | FormatName::Delimited => text(),
-        _ => Value::String(BASE64.encode(bytes)),
+        other => match converted(side, other, FormatName::Json, bytes) {
+            Ok(Some(json)) => serde_json::from_slice(&json).unwrap_or_else(|_| text()),
+            Ok(None) => Value::Null,
+            Err(_) => Value::String(BASE64.encode(bytes)),
+        },
     }
 }
 
@@ -102,7 +122,8 @@ mod tests {
 
     #[test]
     fn kafka_values_are_bare() {
-        let side = |ty| Side { format: FormatName::Kafka, columns: vec![Column::new("K", ty)] };
+        let side =
+            |ty| Side { part: format::Side::Key, format: FormatName::Kafka, columns: vec![Column::new("K", ty)] };
         for (ty, value) in [
             (SqlType::Integer, Value::from(-1)),
             (SqlType::Bigint, Value::from(1_i64 << 40)),

@@ -13,11 +13,12 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use headwater_engine::catalog::{Catalog, Source, SourceKind};
 use headwater_engine::clock::{Clock, ManualClock, SystemClock};
 use headwater_engine::engine::Sync;
-use headwater_engine::format::FormatName;
+use headwater_engine::format::{FormatName, FormatSpec, Side as Part};
 use headwater_engine::log::EncodedRecords;
 use headwater_engine::log::partitioner::partition_of;
 use headwater_engine::plan::steps::{WindowInfo, WindowType};
 use headwater_engine::rows::header_type;
+use headwater_engine::schema::Column;
 use headwater_engine::sql::ast::{CreateSource, Literal, Property, Statement};
 use headwater_engine::types::SqlType;
 use headwater_engine::{Access, Engine, EngineConfig, Error, Session, Storage};
@@ -123,16 +124,8 @@ impl Fixture {
             self.create_topic(&topic, partitions)?;
         }
         for spec in &case.topics {
-            let side = |format: &Option<String>, otherwise| Side {
-                format: format.as_deref().and_then(FormatName::from_sql).unwrap_or(otherwise),
-                columns: Vec::new(),
-            };
-            let shape = Shape {
-                source: String::new(),
-                key: side(&spec.key_format, FormatName::Kafka),
-                value: side(&spec.value_format, FormatName::Json),
-                window: None,
-            };
+            let named = |format: &Option<String>| format.as_deref().and_then(FormatName::from_sql);
+            let shape = Shape::undeclared(named(&spec.key_format), named(&spec.value_format));
             self.shapes.insert(spec.name.clone(), shape);
         }
         Ok(())
@@ -153,13 +146,7 @@ impl Fixture {
     }
 
     fn shape(&self, topic: &str) -> Shape {
-        let side = |format| Side { format, columns: Vec::new() };
-        self.shapes.get(topic).cloned().unwrap_or_else(|| Shape {
-            source: String::new(),
-            key: side(FormatName::Kafka),
-            value: side(FormatName::Json),
-            window: None,
-        })
+        self.shapes.get(topic).cloned().unwrap_or_else(|| Shape::undeclared(None, None))
     }
 
     /// How fractions in keys and values of a topic are compared.
@@ -242,12 +229,27 @@ impl Fixture {
 }
 
 impl Shape {
+    fn undeclared(key: Option<FormatName>, value: Option<FormatName>) -> Self {
+        let side = |part, format| Side { part, format, columns: Vec::new() };
+        Self {
+            source: String::new(),
+            key: side(Part::Key, key.unwrap_or(FormatName::Kafka)),
+            value: side(Part::Value, value.unwrap_or(FormatName::Json)),
+            window: None,
+        }
+    }
+
     fn of(source: &Source) -> Self {
+        let side = |part, format: &FormatSpec, columns: &[Column]| Side {
+            part,
+            format: format.name,
+            columns: columns.to_vec(),
+        };
         Self {
             source: source.name.clone(),
-            key: Side { format: source.key_format.name, columns: source.schema.key.clone() },
-            value: Side { format: source.value_format.name, columns: source.schema.value.clone() },
-            window: source.windowed.clone(),
+            key: side(Part::Key, &source.key_format, &source.schema.key),
+            value: side(Part::Value, &source.value_format, &source.schema.value),
+            window: source.windowed,
         }
     }
 

@@ -122,9 +122,7 @@ fn until_right(mut attempt: impl FnMut() -> Option<Failure>) -> Option<Failure> 
     let mut last = None;
     for _ in 0..tries {
         last = attempt();
-        if last.is_none() {
-            return None;
-        }
+        last.as_ref()?;
         std::thread::sleep(ASK_AGAIN_AFTER);
     }
     last
