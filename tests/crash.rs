@@ -551,3 +551,68 @@ fn planted_mistakes_are_each_seen() {
         assert!(seen, "nobody noticed {name}");
     }
 }
+
+#[test]
+fn a_full_disk_holds_commits_back_and_lets_them_go_when_there_is_room() {
+    let mut run = Run::new(FaultDisk::default(), Planted::default());
+    run.open().expect("opens");
+    let stopped = play_until(&mut run, 5);
+    let full = run.disk.used_bytes() + 2000;
+    run.disk.set_bytes_max(Some(full));
+    let before = run.acknowledged;
+    let mut refused = None;
+    for i in 0..20 {
+        let to = run.log().topic("IN").expect("created").partition(0);
+        let records: Vec<Record> = (0..3).map(|k| (format!("full {k}"), i)).collect();
+        if let Err(failure) = run.commit("door", Effect { appends: vec![(to, records)], ..Effect::default() }, true) {
+            refused = Some(failure);
+            break;
+        }
+    }
+    assert!(refused.expect("the disk is full").contains("the disk is full"));
+    assert!(run.acknowledged > before, "what fitted, with the reserve's help, was acknowledged");
+    let sequenced = run.log().position(ReadLevel::Sequenced).0;
+    run.disk.set_bytes_max(None);
+    run.log().flush().expect("there is room again");
+    assert_eq!(run.log().position(ReadLevel::Durable).0, run.effects.len() as u64, "{sequenced} were sequenced");
+    run.acknowledged = run.effects.len() as u64;
+    play(&mut run, stopped).expect("the script goes on");
+    run.disk = run.disk.survivors(Cut::DropUnsynced);
+    run.open().expect("opens");
+    run.verify().expect("all is there");
+}
+
+/// Plays the script up to `end`.
+fn play_until(run: &mut Run, end: usize) -> usize {
+    for step in 0..end {
+        run.step(step).expect("the disk works");
+    }
+    end
+}
+
+#[test]
+fn a_failed_write_or_sync_ends_the_log_and_a_restart_has_all_that_was_acknowledged() {
+    for operation in (1..120).step_by(3) {
+        let mut run = Run::new(FaultDisk::default(), Planted::default());
+        run.open().expect("opens");
+        let _ = play_until(&mut run, 3);
+        run.disk.fail_after(operation, std::io::ErrorKind::Other);
+        let mut failed = false;
+        for step in 3..STEPS {
+            if run.step(step).is_err() {
+                failed = true;
+                break;
+            }
+        }
+        let poisoned = run.log().flush().is_err();
+        if poisoned {
+            let error = run.log().producer(&ProducerId("late".into())).err().expect("every later call fails");
+            assert_eq!(error.kind(), headwater_engine::ErrorKind::Storage);
+        }
+        assert!(failed || !poisoned);
+        run.log = None;
+        run.disk = run.disk.survivors(Cut::DropUnsynced);
+        run.open().unwrap_or_else(|e| panic!("operation {operation}: {e}"));
+        run.verify().unwrap_or_else(|e| panic!("operation {operation}: {e}"));
+    }
+}
