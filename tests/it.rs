@@ -1,3 +1,5 @@
 //! Tests.
 
 mod crash;
+mod engine;
+mod http;

@@ -7,6 +7,7 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use headwater_engine::engine::Sync;
 
 use crate::exit::{Exit, usage};
+use crate::test::TestArgs;
 
 #[derive(Parser)]
 #[command(
@@ -20,7 +21,7 @@ pub struct Args {
     pub common: Common,
 
     /// Run these statements and leave
-    #[arg(short = 'e', long, value_name = "SQL")]
+    #[arg(short = 'e', long, value_name = "SQL", allow_hyphen_values = true)]
     pub execute: Option<String>,
 
     /// Run the statements of a file and leave
@@ -35,8 +36,47 @@ pub struct Args {
 pub enum Command {
     /// Run a script; without --data on a temporary directory
     Run { file: PathBuf },
+    /// Load JSON lines or CSV into a stream, table or topic
+    Load(LoadArgs),
+    /// Run test cases: scripts with ASSERT, ksqlDB's own JSON
+    Test(TestArgs),
     /// Answer ksqlDB's HTTP API
     Serve(ServeArgs),
+}
+
+#[derive(ClapArgs)]
+pub struct LoadArgs {
+    /// Stream, table, or bare topic
+    pub target: String,
+
+    /// The file, or - for stdin
+    pub file: PathBuf,
+
+    /// What the file holds (default: what its name ends in)
+    #[arg(long, value_enum)]
+    pub format: Option<LoadFormatName>,
+
+    /// For a bare topic: the field that becomes the record's key
+    #[arg(long, value_name = "FIELD")]
+    pub key: Option<String>,
+
+    /// CSV: text that stands for null, beside the empty field
+    #[arg(long, value_name = "TEXT")]
+    pub null: Option<String>,
+
+    /// Column that gives each row's time, as epoch milliseconds or ISO 8601
+    #[arg(long, value_name = "COLUMN")]
+    pub timestamp: Option<String>,
+
+    /// Exit with 3 if more rows than this are rejected
+    #[arg(long, value_name = "ROWS")]
+    pub max_errors: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LoadFormatName {
+    Json,
+    Csv,
 }
 
 #[derive(ClapArgs)]

@@ -5,6 +5,7 @@
 //! | `headwater` | opens the shell (or runs the script on stdin) | `repl`, `script` |
 //! | `headwater -e SQL`, `-f FILE`, `run FILE` | runs a script | `script` |
 //! | `headwater load TARGET FILE` | loads JSON lines or CSV | `load` |
+//! | `headwater test PATH…` | runs test cases | `test` |
 //! | `headwater serve` | answers HTTP | `serve` |
 //!
 //! Results go to stdout, everything else to stderr. Exit codes are in [`exit`].
@@ -13,12 +14,14 @@ mod args;
 mod backend;
 mod exit;
 mod interrupt;
+mod load;
 mod output;
 mod repl;
 mod script;
 mod serve;
 mod show;
 mod sql_text;
+mod test;
 
 use std::io::IsTerminal;
 
@@ -50,6 +53,8 @@ fn run(args: Args) -> Result<(), Exit> {
     start_logging(&common, matches!(command, Some(Command::Serve(_))))?;
     match command {
         Some(Command::Serve(options)) => serve::run(&common, &options),
+        Some(Command::Test(options)) => test::run(&options),
+        Some(Command::Load(options)) => load::run(&common, &options),
         Some(Command::Run { file }) => {
             let common = common.with_temporary_data()?;
             script::run_file(&common, &file)

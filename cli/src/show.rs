@@ -114,8 +114,17 @@ pub fn grid(grid: &Grid, view: &View, out: &mut dyn Write) -> Result<()> {
     write_out(out, |out| {
         writer.begin(&grid.columns, out)?;
         writer.rows(&grid.rows, out)?;
-        writer.end(out)
+        writer.end(out)?;
+        gap(view, out)
     })
+}
+
+/// Results for reading stand apart.
+fn gap(view: &View, out: &mut dyn Write) -> std::io::Result<()> {
+    match view.mode {
+        OutputMode::Table | OutputMode::Expanded | OutputMode::Markdown => writeln!(out).and_then(|()| out.flush()),
+        OutputMode::Csv | OutputMode::Json | OutputMode::Ndjson => Ok(()),
+    }
 }
 
 fn rows(mut stream: Box<dyn RowStream>, view: &View, out: &mut dyn Write) -> Result<Shown> {
@@ -170,7 +179,7 @@ fn rows(mut stream: Box<dyn RowStream>, view: &View, out: &mut dyn Write) -> Res
         stop(&mut *stream);
     }
     if !lines_only {
-        write_out(out, |out| writer.end(out))?;
+        write_out(out, |out| writer.end(out).and_then(|()| gap(view, out)))?;
     }
     if view.chatty {
         let why = match (interrupted, &end) {

@@ -133,7 +133,6 @@ pub const SETTINGS: &[Setting] = &[
         Some("exactly_once_v2"),
         "Headwater is always exactly-once; accepted for compatibility.",
     ),
-    setting("snapshot_interval_ms", Integer, Some("30000"), "How often changed state is snapshotted."),
     setting(
         "task.time.skew.max.ms",
         Integer,
@@ -221,12 +220,18 @@ pub fn validate_name(name: &str) -> Result<Option<&'static Setting>> {
     if COMPATIBLE_PREFIXES.iter().any(|p| name.starts_with(p)) {
         return Ok(None);
     }
-    let near = SETTINGS.iter().map(|s| s.name).min_by_key(|n| distance(n, name)).filter(|n| distance(n, name) <= 4);
+    let near = nearest(name, SETTINGS.iter().map(|s| s.name));
     let error = Error::statement(format!("Unknown property: {name}"));
     Err(match near {
         Some(near) => error.with_hint(format!("did you mean '{near}'?")),
         None => error.with_hint("SHOW PROPERTIES lists them all".to_string()),
     })
+}
+
+/// The candidate a misspelt name most likely meant.
+pub fn nearest<'a>(name: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    let bound = (name.chars().count() / 3).clamp(1, 4);
+    candidates.map(|c| (distance(c, name), c)).filter(|(d, _)| *d <= bound).min().map(|(_, c)| c)
 }
 
 /// Edits between two names; used for every "did you mean".

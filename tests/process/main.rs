@@ -1,2 +1,9 @@
-//! Process.
-fn main() {}
+//! The built binary, run as a user runs it: arguments, pipes, exit codes, a terminal, real clients.
+
+mod bad_input;
+mod clients;
+mod loading;
+mod outputs;
+mod server;
+mod shell;
+mod support;

@@ -7,25 +7,27 @@ use std::time::Duration;
 
 use headwater_engine::catalog::SourceKind;
 use headwater_engine::clock::SystemClock;
+use headwater_engine::format::json::JsonStyle;
+use headwater_engine::format::json::write::Writer;
 use headwater_engine::results::{EndReason, ResultEvent, ResultKind, ResultStream};
+use headwater_engine::session::copy::{LoadReport, LoadRequest};
 use headwater_engine::{Access, Engine, EngineConfig, Outcome, Result, Session, Storage, functions};
-use headwater_server::http::write_value;
 
 use super::{Answer, Backend, Block, Column, End, Names, Next, RowStream, SourceNames};
 use crate::args::Common;
+use crate::load::LoadSource;
 
 pub struct Embedded {
     engine: Engine,
     session: Session,
     place: String,
-    base: Option<PathBuf>,
 }
 
 impl Embedded {
     pub fn open(common: &Common) -> Result<Self> {
         let engine = Engine::open(config(common))?;
         let session = engine.session(Access { files: true, base: None });
-        Ok(Self { engine, session, place: common.data().display().to_string(), base: None })
+        Ok(Self { engine, session, place: common.data().display().to_string() })
     }
 }
 
@@ -52,7 +54,7 @@ impl Backend for Embedded {
         for parsed in self.session.parse(statement)? {
             match self.session.execute(&parsed)? {
                 Outcome::Nothing => {}
-                Outcome::Entity(entity) => entities.push(entity),
+                Outcome::Entity(entity) => entities.push(*entity),
                 Outcome::Query(stream) => return Ok(Answer::Rows(Box::new(EngineRows::new(stream)))),
             }
         }
@@ -64,7 +66,12 @@ impl Backend for Embedded {
     }
 
     fn set_base(&mut self, base: Option<PathBuf>) {
-        self.base = base;
+        self.session.set_file_base(base);
+    }
+
+    fn load(&mut self, source: LoadSource<'_>, progress: &mut dyn FnMut(&LoadReport)) -> Result<LoadReport> {
+        let LoadSource { target, format, input, null, key, timestamp } = source;
+        self.session.load(LoadRequest { target, format, input, null, key, timestamp }, progress)
     }
 
     fn names(&mut self) -> Result<Names> {
@@ -122,10 +129,13 @@ impl RowStream for EngineRows {
                 EndReason::Cancelled => End::Cancelled,
             }),
             Some(ResultEvent::Rows { batch, tombstones }) => {
-                let mut block = Block::new(batch.num_columns());
+                let columns = self.stream.columns.iter().zip(batch.columns());
+                let cells = columns.map(|(column, array)| Writer::new(&column.ty, array.as_ref(), JsonStyle::Iso));
+                let cells: Vec<Writer<'_>> = cells.collect::<Result<_>>()?;
+                let mut block = Block::new(cells.len());
                 for row in 0..batch.num_rows() {
-                    for array in batch.columns() {
-                        block.cell(|out| write_value(array, row, out));
+                    for cell in &cells {
+                        block.cell(|out| cell.write(row, out));
                     }
                     block.end_row(tombstones.as_ref().is_some_and(|t| t.value(row)));
                 }

@@ -4,13 +4,16 @@
 pub mod embedded;
 pub mod remote;
 mod schema_text;
+mod send_rows;
 
 use std::time::Duration;
 
 use headwater_engine::Result;
 use headwater_engine::entity::Entity;
+use headwater_engine::session::copy::LoadReport;
 
 use crate::args::Common;
+use crate::load::LoadSource;
 
 pub trait Backend {
     /// Runs one statement.
@@ -20,6 +23,9 @@ pub trait Backend {
 
     /// The directory that file names in SQL are relative to.
     fn set_base(&mut self, base: Option<std::path::PathBuf>);
+
+    /// Reads a file into a stream, table or topic; durable when it returns. `progress` is told after each batch.
+    fn load(&mut self, source: LoadSource<'_>, progress: &mut dyn FnMut(&LoadReport)) -> Result<LoadReport>;
 
     /// What exists, for completion.
     fn names(&mut self) -> Result<Names>;

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use headwater_engine::entity::{Entity, EntityBody, Variable};
 use headwater_engine::error::Position;
+use headwater_engine::session::copy::LoadReport;
 use headwater_engine::{Error, ErrorKind, Result};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use ureq::Agent;
 use ureq::http::Response;
 
+use super::send_rows::{self, TargetColumn};
 use super::{Answer, Backend, Block, Column, End, Names, Next, RowStream, SourceNames, schema_text};
+use crate::load::LoadSource;
 use crate::sql_text::{TokenKind, first_string, leading_words, tokens};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -27,6 +30,8 @@ pub struct Remote {
     client: Client,
     settings: BTreeMap<String, String>,
     variables: BTreeMap<String, String>,
+    /// A SELECT must see what was written from here.
+    wrote: bool,
     version: String,
 }
 
@@ -53,11 +58,24 @@ impl Remote {
         let client = Client { agent, url: url.trim_end_matches('/').to_string() };
         let info = client.get("/info")?;
         let version = info["KsqlServerInfo"]["version"].as_str().unwrap_or("of unknown version").to_string();
-        Ok(Self { client, settings: BTreeMap::new(), variables: BTreeMap::new(), version })
+        Ok(Self { client, settings: BTreeMap::new(), variables: BTreeMap::new(), wrote: false, version })
     }
 
     fn body(&self, statement: &str) -> Value {
-        json!({"ksql": statement, "streamsProperties": self.settings, "sessionVariables": self.variables})
+        json!({
+            "ksql": statement,
+            "streamsProperties": self.settings,
+            "sessionVariables": self.variables,
+            "requestProperties": {"headwater.read.your.writes": self.wrote},
+        })
+    }
+
+    fn target_columns(&self, target: &str) -> Result<Vec<TargetColumn>> {
+        let answer = self.client.post("/ksql", &json!({"ksql": format!("DESCRIBE {target};")}))?;
+        let fields = answer[0]["sourceDescription"]["fields"].as_array();
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+        let columns = fields.into_iter().flatten();
+        Ok(columns.map(|f| TargetColumn { name: text(&f["name"]), kind: text(&f["schema"]["type"]) }).collect())
     }
 
     /// SET, UNSET, DEFINE, UNDEFINE and SHOW VARIABLES concern this side only.
@@ -116,6 +134,7 @@ impl Backend for Remote {
             return Ok(Answer::Rows(Box::new(rows)));
         }
         let answer = self.client.post("/ksql", &self.body(statement))?;
+        self.wrote |= first == "INSERT";
         let entities: Vec<Entity> = serde_json::from_value(answer)
             .map_err(|e| Error::unavailable(format!("the server's answer is not understood: {e}")))?;
         Ok(if entities.is_empty() { Answer::Nothing } else { Answer::Entities(entities) })
@@ -126,6 +145,14 @@ impl Backend for Remote {
     }
 
     fn set_base(&mut self, _base: Option<PathBuf>) {}
+
+    fn load(&mut self, source: LoadSource<'_>, progress: &mut dyn FnMut(&LoadReport)) -> Result<LoadReport> {
+        let columns = self.target_columns(source.target)?;
+        self.wrote = true;
+        let client = &self.client;
+        let mut send = |body: String| client.insert_rows(body);
+        send_rows::load(source, &columns, &mut send, progress)
+    }
 
     fn names(&mut self) -> Result<Names> {
         let mut names = Names::default();
@@ -183,6 +210,25 @@ impl Client {
     fn post(&self, path: &str, body: &Value) -> Result<Value> {
         let answer = self.send(path, body)?;
         self.json(answer)
+    }
+
+    /// `/inserts-stream`: one acknowledgement a row.
+    fn insert_rows(&self, body: String) -> Result<Vec<Value>> {
+        let mut answer = self
+            .agent
+            .post(format!("{}/inserts-stream", self.url))
+            .header("Content-Type", "application/json")
+            .send(body)
+            .map_err(|e| self.unreachable(&e))?;
+        if !answer.status().is_success() {
+            return match self.json(answer) {
+                Err(error) => Err(error),
+                Ok(_) => Err(Error::unavailable("the server refused the rows without a reason")),
+            };
+        }
+        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
+        let text = text.map_err(|e| self.unreachable(&e))?;
+        text.lines().map(parse_element).collect()
     }
 
     fn json(&self, mut answer: Response<ureq::Body>) -> Result<Value> {

@@ -26,9 +26,7 @@ pub fn render(error: &Error, statement: &str, start: Position, colour: bool) -> 
     let mut out = String::new();
     let position = error.position().filter(|p| p.line > 0 && p.column > 0);
     if let Some(position) = position {
-        // Said better below, in the script's own lines.
-        let prefix = format!("line {}:{}: ", position.line, position.column);
-        message = message.strip_prefix(prefix.as_str()).unwrap_or(message);
+        message = without_place(message, position);
     }
     out.push_str(&format!("{} {}\n", paint(red, "error:"), without_controls(message)));
     if let Some(position) = position {
@@ -46,6 +44,16 @@ pub fn render(error: &Error, statement: &str, start: Position, colour: bool) -> 
         out.push_str(&format!("{} {}\n", paint(Color::Cyan.normal(), "hint:"), without_controls(hint)));
     }
     out
+}
+
+/// ksqlDB's messages say the place and repeat the statement; both are said better below, in the script's own lines.
+fn without_place(message: &str, position: Position) -> &str {
+    let Position { line, column } = position;
+    let message = [format!("line {line}:{column}: "), format!("Line: {line}, Col: {column}: ")]
+        .iter()
+        .find_map(|prefix| message.strip_prefix(prefix.as_str()))
+        .unwrap_or(message);
+    message.rsplit_once("\nStatement: ").map_or(message, |(before, _)| before)
 }
 
 /// An error that has no SQL.
@@ -83,6 +91,13 @@ mod tests {
         let error = Error::parse("line 2:3: wrong").at(Position { line: 2, column: 3 }).with_hint("write it right");
         let text = render(&error, "SELECT a\n  FORM s;", Position { line: 10, column: 5 }, false);
         assert_eq!(text, "error: wrong\n  at line 11, column 3\n  |   FORM s;\n  |   ^\nhint: write it right\n");
+    }
+
+    #[test]
+    fn the_place_and_the_statement_are_not_said_twice() {
+        let error = Error::parse("line 1:1: Syntax Error\nStatement: SELEC 1;").at(Position { line: 1, column: 1 });
+        let text = render(&error, "SELEC 1;", Position { line: 1, column: 1 }, false);
+        assert_eq!(text, "error: Syntax Error\n  at line 1, column 1\n  | SELEC 1;\n  | ^\n");
     }
 
     #[test]

@@ -173,7 +173,7 @@ fn type_width(ty: &str) -> usize {
         "BOOLEAN" => 5,
         "INTEGER" | "DATE" => 11,
         "TIME" => 12,
-        "BIGINT" => 14,
+        "BIGINT" => 20,
         "DOUBLE" => 18,
         "TIMESTAMP" => 23,
         _ if ty.starts_with("DECIMAL") => 18,

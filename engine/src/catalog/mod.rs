@@ -3,6 +3,9 @@
 //! The log keeps it as a map of names to JSON texts (`source/S1`, `query/CSAS_S1_0`, `type/ADDRESS`), changed only in
 //! groups; this is the same in typed form, kept in memory.
 
+pub mod commands;
+pub mod providers;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

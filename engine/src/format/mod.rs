@@ -13,6 +13,7 @@ pub mod json;
 mod kafka;
 mod none;
 pub mod number;
+mod protobuf;
 pub mod sniff;
 pub mod temporal;
 pub mod windowed;
@@ -108,9 +109,10 @@ pub fn create(spec: &FormatSpec, columns: &[Column], side: Side) -> Result<Forma
         FormatName::Kafka => kafka::create(columns),
         FormatName::Delimited => delimited::create(columns, spec.delimiter),
         FormatName::Json => json::create(columns, side, spec.wrap_single),
-        FormatName::JsonSr | FormatName::Avro | FormatName::Protobuf | FormatName::ProtobufNosr => {
+        FormatName::ProtobufNosr => protobuf::create(columns),
+        FormatName::JsonSr | FormatName::Avro | FormatName::Protobuf => {
             Err(Error::statement(format!("format {} is not built yet", spec.name.sql()))
-                .with_hint("Use JSON, DELIMITED or KAFKA."))
+                .with_hint("use JSON, DELIMITED, KAFKA or PROTOBUF_NOSR"))
         }
     }
 }

@@ -151,7 +151,8 @@ pub fn parse_double(text: &str) -> Option<f64> {
     text.strip_suffix(['d', 'D', 'f', 'F']).unwrap_or(text).parse().ok()
 }
 
-/// As Java's `Double.toString`.
+/// As Java's `Double.toString`: the shortest digits that read back, but two where one would do (`4.9E-324`), and more for
+/// whole numbers beyond 2^53, whose digits are those of the integer less the ones that cannot matter (JDK 17).
 pub fn write_double(value: f64, out: &mut Vec<u8>) {
     if value.is_nan() {
         return out.extend_from_slice(b"NaN");
@@ -164,13 +165,41 @@ pub fn write_double(value: f64, out: &mut Vec<u8>) {
         return push_fmt(out, format_args!("{value:?}"));
     }
     let start = out.len();
+    if (9_007_199_254_740_992.0..9_223_372_036_854_775_808.0).contains(&size) {
+        let mut digits = size as u64;
+        let dropped = digits_that_cannot_matter(size);
+        if dropped > 0 {
+            let unit = 10u64.pow(dropped);
+            digits = (digits + unit / 2) / unit;
+        }
+        let digits = digits.to_string();
+        let exponent = digits.len() as u32 - 1 + dropped;
+        let (first, rest) = digits.split_at(1);
+        let rest = rest.trim_end_matches('0');
+        let sign = if value < 0.0 { "-" } else { "" };
+        return push_fmt(out, format_args!("{sign}{first}.{}E{exponent}", if rest.is_empty() { "0" } else { rest }));
+    }
     push_fmt(out, format_args!("{value:e}"));
+    if out.get(start + 1 + usize::from(value < 0.0)) == Some(&b'e') {
+        // One digit: if two digits closer to the value read back as well, Java shows those.
+        let two = format!("{value:.1e}");
+        if two.parse() == Ok(value) {
+            out.truncate(start);
+            out.extend_from_slice(two.as_bytes());
+        }
+    }
     if let Some(e) = out[start..].iter().position(|&b| b == b'e') {
         out[start + e] = b'E';
         if !out[start..start + e].contains(&b'.') {
             out.splice(start + e..start + e, *b".0");
         }
     }
+}
+
+/// Of a whole double from 2^53 to 2^63: how many of its last decimal digits lie below half of its last bit.
+fn digits_that_cannot_matter(size: f64) -> u32 {
+    let exponent = (size.to_bits() >> 52) as u32 - 1023;
+    (f64::from(exponent.saturating_sub(54)) * std::f64::consts::LOG10_2) as u32
 }
 
 /// The digits of an integer.
@@ -253,6 +282,12 @@ mod tests {
             (1.5e-7, "1.5E-7"),
             (-0.0, "-0.0"),
             (f64::MAX, "1.7976931348623157E308"),
+            (f64::MIN_POSITIVE, "2.2250738585072014E-308"),
+            (-5e-324, "-4.9E-324"),
+            (2f64.powi(62), "4.6116860184273879E18"),
+            (3.0744573456182584e18, "3.0744573456182584E18"),
+            (1e18, "1.0E18"),
+            (1e23, "1.0E23"),
             (f64::NEG_INFINITY, "-Infinity"),
         ] {
             assert_eq!(double(value), text);

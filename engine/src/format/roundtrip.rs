@@ -165,6 +165,21 @@ proptest! {
     }
 
     #[test]
+    fn protobuf_reads_what_it_writes(types in proptest::collection::vec(any_type(), 1..4), rows in rows()) {
+        check(&FormatSpec::new(FormatName::ProtobufNosr), Side::Value, &types, &rows)?;
+    }
+
+    #[test]
+    fn protobuf_survives_any_bytes(records in proptest::collection::vec(proptest::collection::vec(0u8..40, 0..16), 0..8), ty in any_type()) {
+        let columns = [Column::new("a", ty), Column::new("b", SqlType::Bigint)];
+        let format = create(&FormatSpec::new(FormatName::ProtobufNosr), &columns, Side::Value)
+            .map_err(|e| TestCaseError::fail(e.to_string()))?;
+        let bytes = arrow::array::BinaryArray::from_vec(records.iter().map(Vec::as_slice).collect());
+        let decoded = format.decode(&bytes, &[0, 1]).map_err(|e| TestCaseError::fail(e.to_string()))?;
+        prop_assert_eq!(decoded.columns[0].len(), records.len());
+    }
+
+    #[test]
     fn json_survives_any_bytes(records in proptest::collection::vec("[\\[\\]{}\",:0-9a-eE.tnull\\\\ -]{0,24}", 0..8), ty in any_type()) {
         for wrap in [true, false] {
             let spec = FormatSpec { wrap_single: Some(wrap), ..FormatSpec::new(FormatName::Json) };

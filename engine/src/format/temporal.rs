@@ -57,6 +57,20 @@ pub(super) fn civil(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
+/// Days since 1970-01-01 of a day that exists, of a year of at most seven digits.
+pub(super) fn days_from_civil(year: i64, month: i64, day: i64) -> Option<i64> {
+    if !(-9_999_999..=9_999_999).contains(&year) {
+        return None;
+    }
+    let shifted = year - i64::from(month <= 2);
+    let era = shifted.div_euclid(400);
+    let year_of_era = shifted.rem_euclid(400);
+    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }).clamp(0, 11) + 2) / 5 + day.clamp(1, 31) - 1;
+    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
+    let days = era * 146_097 + day_of_era - 719_468;
+    (civil(days) == (year, month, day)).then_some(days)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +79,16 @@ mod tests {
         let mut out = Vec::new();
         write(&mut out);
         String::from_utf8_lossy(&out).into_owned()
+    }
+
+    #[test]
+    fn days_and_dates_are_inverse() {
+        for days in (-3_000_000..3_000_000).step_by(977) {
+            let (year, month, day) = civil(days);
+            assert_eq!(days_from_civil(year, month, day), Some(days));
+        }
+        assert_eq!(days_from_civil(2023, 2, 29), None);
+        assert_eq!(days_from_civil(2023, 13, 1), None);
     }
 
     #[test]

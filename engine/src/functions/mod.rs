@@ -5,9 +5,12 @@
 
 pub mod aggregate;
 pub mod columns;
+pub mod datafusion;
 pub mod scalar;
 pub mod signature;
 pub mod table;
+#[cfg(test)]
+pub mod testing;
 pub mod udf;
 pub mod values;
 

@@ -12,7 +12,7 @@
 //! | `(DECIMAL value) -> DECIMAL` | any DECIMAL; the overload's own rule says which comes out |
 //!
 //! Choice (ksqlDB: *User-defined functions, overloads*): signatures that fit without a cast come first, then those that
-//! fit with INT → BIGINT → DECIMAL → DOUBLE; among those without variadic arguments before those with, longer
+//! fit with INT → BIGINT → DECIMAL → DOUBLE or STRING → DATE, TIME, TIMESTAMP; among those without variadic arguments before those with, longer
 //! before shorter, fewer type letters before more. Two equally good ones are an error, and so is none.
 
 use std::collections::BTreeMap;
@@ -119,12 +119,12 @@ impl Signature {
             .enumerate()
             .map(|(index, arg)| match (&self.parameter(index)?.ty, arg) {
                 (ParamType::Lambda { .. }, ArgType::Lambda { body, .. }) => body.clone(),
-                (ParamType::Decimal, ArgType::Sql(ty)) => Some(as_decimal(ty)),
-                (ty, _) => ty.concrete(bound),
+                (parameter, ArgType::Sql(ty)) => parameter.taken_from(ty, bound),
+                (parameter, _) => parameter.concrete(bound),
             })
             .collect::<Option<Vec<_>>>()?;
         let returns = match self.returns {
-            ParamType::Decimal => types.iter().find(|t| matches!(t, SqlType::Decimal { .. }))?.clone(),
+            ParamType::Decimal => types.iter().find_map(decimal_in)?,
             ref other => other.concrete(bound)?,
         };
         Some(Resolved { args: types, returns })
@@ -203,6 +203,15 @@ pub fn as_decimal(ty: &SqlType) -> SqlType {
     }
 }
 
+/// The DECIMAL that a type is or has as its items.
+fn decimal_in(ty: &SqlType) -> Option<SqlType> {
+    match ty {
+        SqlType::Decimal { .. } => Some(ty.clone()),
+        SqlType::Array(item) => decimal_in(item),
+        _ => None,
+    }
+}
+
 fn rank_of_number(ty: &SqlType) -> Option<u8> {
     match ty {
         SqlType::Integer => Some(0),
@@ -213,8 +222,10 @@ fn rank_of_number(ty: &SqlType) -> Option<u8> {
     }
 }
 
+/// Numbers widen; a text is read where a date or time is expected.
 fn widens(from: &SqlType, to: &SqlType) -> bool {
-    matches!((rank_of_number(from), rank_of_number(to)), (Some(from), Some(to)) if from < to)
+    *from == SqlType::String && to.is_temporal()
+        || matches!((rank_of_number(from), rank_of_number(to)), (Some(from), Some(to)) if from < to)
 }
 
 impl ParamType {
@@ -271,6 +282,15 @@ impl ParamType {
             ParamType::Struct(fields) => fields.iter().any(|(_, ty)| ty.has_letters()),
             ParamType::Lambda { inputs, returns } => inputs.iter().any(Self::has_letters) || returns.has_letters(),
             _ => false,
+        }
+    }
+
+    /// The type an accepted argument of type `ty` is taken as; a DECIMAL keeps its own precision and scale.
+    fn taken_from(&self, ty: &SqlType, bound: &Bindings) -> Option<SqlType> {
+        match (self, ty) {
+            (ParamType::Decimal, ty) => Some(as_decimal(ty)),
+            (ParamType::Array(item), SqlType::Array(ty)) => Some(SqlType::array(item.taken_from(ty, bound)?)),
+            _ => self.concrete(bound),
         }
     }
 

@@ -11,7 +11,8 @@ use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::{DataFusionError, Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::{
-    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+    ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
+    Volatility,
 };
 
 use crate::functions::scalar::Evaluated;
@@ -42,7 +43,7 @@ impl ColumnFunction {
             name: name.into(),
             identity: identity.into(),
             returns: returns.to_arrow(),
-            signature: Signature::variadic_any(Volatility::Immutable),
+            signature: any_arguments(Volatility::Immutable),
             deterministic: true,
             evaluate: Arc::new(evaluate),
         }
@@ -50,13 +51,17 @@ impl ColumnFunction {
 
     pub fn volatile(mut self) -> Self {
         self.deterministic = false;
-        self.signature = Signature::variadic_any(Volatility::Volatile);
+        self.signature = any_arguments(Volatility::Volatile);
         self
     }
 
     pub fn call(self, args: Vec<Expr>) -> Expr {
         ScalarUDF::new_from_impl(self).call(args)
     }
+}
+
+fn any_arguments(volatility: Volatility) -> Signature {
+    Signature::one_of(vec![TypeSignature::Nullary, TypeSignature::VariadicAny], volatility)
 }
 
 impl fmt::Debug for ColumnFunction {

@@ -10,6 +10,7 @@
 //! | `INSERT INTO … VALUES` | [`Planner::insert_values`] | typed constant expressions per column |
 
 pub mod analyze;
+pub mod batch;
 pub mod compile;
 pub mod expr;
 pub mod lower;

@@ -1,1 +1,688 @@
 //! Waiting, threads, retries: the life of tasks and queries.
+//!
+//! A query is cut into stages; each stage runs as one task per partition on one worker pool. A query over a single
+//! partition, and every client's query, runs all its stages in one task. See [`task`] for what happens to rows.
+//!
+//! | who | asks for |
+//! |---|---|
+//! | session | start, stop, pause, replace a query; a client's query; a pull; wait until caught up |
+//! | step mode | release one record to one query, run its stages until idle |
+//!
+pub mod merge;
+pub mod pool;
+pub mod query;
+pub mod rejects;
+pub mod scan;
+pub mod sink;
+pub mod task;
+pub mod typed;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Mutex, RwLock};
+
+use crate::catalog::{Catalog, PersistentQuery};
+use crate::clock::{Clock, Stopwatch};
+use crate::error::{Error, Result};
+use crate::format::{self, Side};
+use crate::log::{Log, LogPosition, Offset, Producer, ProducerId, ReadLevel, StoreId, Topic, TopicPartition};
+use crate::ops::{Counters, Lookup};
+use crate::plan::QueryPlan;
+use crate::plan::lower::{OperatorSettings, Pipeline, Stage, StageInput, StageOutput, lower};
+use crate::plan::steps::Plan;
+use crate::results::{ResultColumn, ResultKind, ResultQueue, ResultStream};
+use crate::rows::Rows;
+use crate::types::SqlType;
+use pool::{Pool, TaskCell};
+use query::{Progress, QueryShared, QueryState};
+use rejects::{PROCESSING_LOG, rejected_name};
+use scan::Scanner;
+use sink::{RepartitionWriter, SinkWriter};
+use task::{ClientWriter, FailureTopics, Input, StageRun, Task, TaskBody, TaskOutput, TaskParts, needs_order};
+use typed::{TypedSchema, TypedSchemas};
+
+pub struct Runtime {
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+    pool: Pool,
+    pub typed: Arc<TypedSchemas>,
+    queries: RwLock<BTreeMap<String, Arc<RunningQuery>>>,
+    clients: Mutex<BTreeMap<String, ClientQuery>>,
+    next_client: std::sync::atomic::AtomicU64,
+    progress: Arc<Progress>,
+    /// State is logged: the log survives the process.
+    durable: bool,
+    step: bool,
+}
+
+/// A started query.
+pub struct RunningQuery {
+    pub shared: Arc<QueryShared>,
+    pub definition: PersistentQuery,
+    tasks: Vec<RunningTask>,
+    /// Tasks whose last stage keeps the query's table.
+    table_tasks: Vec<usize>,
+}
+
+struct RunningTask {
+    task: Arc<Mutex<Task>>,
+    cell: Arc<TaskCell>,
+    /// Whether it reads the query's sources (and not an earlier stage).
+    stage: u32,
+}
+
+struct ClientQuery {
+    sql: String,
+    shared: Arc<QueryShared>,
+    cell: Arc<TaskCell>,
+    queue: std::sync::Weak<ResultQueue>,
+}
+
+/// What a client's query is, for SHOW QUERIES.
+pub struct ClientInfo {
+    pub id: String,
+    pub sql: String,
+    pub counters: Counters,
+}
+
+/// Numbers of one query.
+pub struct QueryMetrics {
+    pub id: String,
+    pub state: QueryState,
+    pub error: Option<Error>,
+    pub counters: Counters,
+    pub busy_ns: u64,
+    /// Records not consumed yet.
+    pub lag: u64,
+    pub state_rows: u64,
+    pub state_bytes: u64,
+}
+
+/// Name of the topic between two stages.
+pub fn internal_topic(query: &str, stage: u32, epoch: u64) -> String {
+    if epoch == 0 { format!("_{query}-{stage}-repartition") } else { format!("_{query}-{stage}-{epoch}-repartition") }
+}
+
+impl Runtime {
+    pub fn new(
+        log: Arc<dyn Log>,
+        clock: Arc<dyn Clock>,
+        typed: Arc<TypedSchemas>,
+        workers: usize,
+        durable: bool,
+        step: bool,
+    ) -> Result<Self> {
+        Ok(Self {
+            log,
+            clock,
+            pool: Pool::start(if step { 0 } else { workers })?,
+            typed,
+            queries: RwLock::default(),
+            clients: Mutex::default(),
+            next_client: Default::default(),
+            progress: Arc::default(),
+            durable,
+            step,
+        })
+    }
+
+    /// Internal topics a plan needs, by stage: `(name, partitions)`. None when the stages share one task.
+    pub fn internal_topics(plan: &Plan, query: &str, epoch: u64, partitions: u32) -> Result<Vec<String>> {
+        if partitions <= 1 {
+            return Ok(Vec::new());
+        }
+        Ok(lower(plan)?
+            .iter()
+            .filter(|s| matches!(s.output, StageOutput::Repartition { .. }))
+            .map(|s| internal_topic(query, s.id, epoch))
+            .collect())
+    }
+
+    /// Most partitions of the topics a plan reads.
+    pub fn partitions_of(&self, plan: &Plan) -> u32 {
+        plan.root
+            .scans()
+            .iter()
+            .filter_map(|scan| self.log.topic(&scan.topic))
+            .map(|topic| topic.partitions)
+            .max()
+            .unwrap_or(1)
+    }
+
+    /// Where a new query starts, per source partition.
+    pub fn start_offsets(&self, plan: &Plan, latest: bool) -> Result<Vec<(u64, u32, Offset)>> {
+        let mut start = Vec::new();
+        for scan in plan.root.scans() {
+            let Some(topic) = self.log.topic(&scan.topic) else { continue };
+            for partition in 0..topic.partitions {
+                let range = self.log.range(&topic.partition(partition), ReadLevel::Sequenced)?;
+                start.push((topic.id.0, partition, if latest { range.end } else { range.start }));
+            }
+        }
+        Ok(start)
+    }
+
+    /// Checks that a plan can be lowered and its operators built, without starting anything.
+    pub fn check(&self, plan: &Plan, settings: &BTreeMap<String, String>) -> Result<()> {
+        let settings = OperatorSettings { values: settings.clone() };
+        for stage in lower(plan)? {
+            Pipeline::build(&stage, &settings)?;
+            for input in &stage.inputs {
+                if let StageInput::Source(scan, table) = input {
+                    Scanner::new(scan, *table, self.typed.clone())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a query from its definition: at its committed positions, or where the definition says.
+    pub fn start(&self, definition: PersistentQuery, catalog: &Catalog) -> Result<()> {
+        let shared = Arc::new(QueryShared::new(&definition.id, definition.paused, self.progress.clone()));
+        let stages = lower(&definition.plan)?;
+        let partitions = self.partitions_of(&definition.plan);
+        let failures = self.failure_topics(&definition);
+        let mut tasks = Vec::new();
+        let last = stages.len().saturating_sub(1);
+        if partitions <= 1 {
+            let task =
+                self.build_task(&shared, &definition, &stages, (0..stages.len()).collect(), 0, failures, catalog)?;
+            tasks.push((task, last));
+        } else {
+            for (index, stage) in stages.iter().enumerate() {
+                for partition in 0..self.stage_partitions(stage, partitions) {
+                    let task = self.build_task(
+                        &shared,
+                        &definition,
+                        &stages,
+                        vec![index],
+                        partition,
+                        failures.clone(),
+                        catalog,
+                    )?;
+                    tasks.push((task, index));
+                }
+            }
+        }
+        let mut running = Vec::new();
+        let mut table_tasks = Vec::new();
+        for (task, stage) in tasks {
+            if stage == last {
+                table_tasks.push(running.len());
+            }
+            let task = Arc::new(Mutex::new(task));
+            let cell = self.pool.spawn(Box::new(TaskBody(task.clone())));
+            running.push(RunningTask { task, cell, stage: stage as u32 });
+        }
+        let id = definition.id.clone();
+        let query = Arc::new(RunningQuery { shared, definition, tasks: running, table_tasks });
+        self.queries.write().insert(id, query);
+        Ok(())
+    }
+
+    fn stage_partitions(&self, stage: &Stage, widest: u32) -> u32 {
+        stage
+            .inputs
+            .iter()
+            .map(|input| match input {
+                StageInput::Source(scan, _) => self.log.topic(&scan.topic).map_or(1, |t| t.partitions),
+                StageInput::Stage(_) => widest,
+            })
+            .max()
+            .unwrap_or(1)
+    }
+
+    fn failure_topics(&self, definition: &PersistentQuery) -> FailureTopics {
+        let find = |name: &str, schema: crate::schema::Schema| {
+            let topic = self.log.topic(name)?;
+            let source = rejects::system_source(name, schema);
+            let fingerprint = TypedSchema::of_source(&source).fingerprint().ok()?;
+            Some((topic, fingerprint))
+        };
+        let rejected = definition
+            .sources
+            .iter()
+            .filter_map(|source| Some((source.clone(), find(&rejected_name(source), rejects::rejected_schema())?)))
+            .collect();
+        FailureTopics { processing_log: find(PROCESSING_LOG, rejects::processing_log_schema()), rejected }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "a task is what these come together in")]
+    fn build_task(
+        &self,
+        shared: &Arc<QueryShared>,
+        definition: &PersistentQuery,
+        stages: &[Stage],
+        members: Vec<usize>,
+        partition: u32,
+        failures: FailureTopics,
+        catalog: &Catalog,
+    ) -> Result<Task> {
+        let track_state = self.durable;
+        let id = ProducerId(format!("query/{}/{}/{partition}", definition.id, members[0]));
+        let producer = self.log.producer(&id)?;
+        let positions = producer.positions()?;
+        let settings = OperatorSettings { values: definition.settings.clone() };
+        let mut runs = self.stage_runs(stages, &members, &settings)?;
+        for run in &mut runs {
+            run.pipeline.set_track_changes(track_state);
+        }
+        let mut inputs = Vec::new();
+        for (slot, index) in members.iter().enumerate() {
+            for (number, input) in stages[*index].inputs.iter().enumerate() {
+                let (topic, scanner, source) = match input {
+                    StageInput::Source(scan, table) => {
+                        let topic = self.topic(&scan.topic)?;
+                        (topic, Some(Scanner::new(scan, *table, self.typed.clone())?), scan.source.clone())
+                    }
+                    StageInput::Stage(from) if members.contains(&(*from as usize)) => continue,
+                    StageInput::Stage(from) => {
+                        (self.topic(&internal_topic(&definition.id, *from, definition.epoch))?, None, String::new())
+                    }
+                };
+                if partition >= topic.partitions {
+                    continue;
+                }
+                let at = topic.partition(partition);
+                let started = definition
+                    .start
+                    .iter()
+                    .find(|(id, p, _)| *id == topic.id.0 && *p == partition)
+                    .map(|(_, _, offset)| *offset);
+                let from = match positions.get(&at).copied().or(started) {
+                    Some(offset) => offset,
+                    None => self.log.range(&at, ReadLevel::Sequenced)?.start,
+                };
+                let reader = self.log.reader(&at, from, ReadLevel::Sequenced)?;
+                inputs.push(Input::new(slot, number, at, (topic.name, source), reader, scanner, self.step));
+            }
+        }
+        let output = match &stages[*members.last().unwrap_or(&0)].output {
+            StageOutput::Repartition { key_format } => {
+                let stage = &stages[members[members.len() - 1]];
+                TaskOutput::Repartition(Box::new(RepartitionWriter {
+                    topic: self.topic(&internal_topic(&definition.id, stage.id, definition.epoch))?,
+                    key: format::create(key_format, &stage.schema.key, Side::Key)?,
+                    key_columns: stage.schema.key.len(),
+                }))
+            }
+            StageOutput::Result => match (&definition.plan.sink, &definition.sink) {
+                (Some(sink), Some(name)) if !sink.discard => {
+                    let source = catalog
+                        .source(name)
+                        .ok_or_else(|| Error::internal(format!("query {} writes unknown {name}", definition.id)))?;
+                    let (codec, _) = self.typed.add(&TypedSchema::of_source(source))?;
+                    let timestamp = match &sink.timestamp {
+                        Some(column) => Some(scan::TimestampExtractor::new(column, &stages[stages.len() - 1].schema)?),
+                        None => None,
+                    };
+                    TaskOutput::Sink(Box::new(SinkWriter { codec, topic: self.topic(&sink.topic)?, timestamp }))
+                }
+                _ => TaskOutput::Nothing,
+            },
+        };
+        let mut task = Task::new(TaskParts {
+            query: shared.clone(),
+            partition,
+            stages: runs,
+            inputs,
+            output,
+            producer: None,
+            failures,
+            clock: self.clock.clone(),
+            track_state,
+            ordered: needs_order(stages),
+        });
+        if track_state {
+            self.restore(&mut task, &definition.id, partition, producer.as_ref())?;
+        }
+        task.set_producer(producer);
+        Ok(task)
+    }
+
+    /// Puts back what the log keeps of the task's state: its snapshots and the changes after them.
+    fn restore(&self, task: &mut Task, query: &str, partition: u32, producer: &dyn Producer) -> Result<()> {
+        for run in task.stages_mut() {
+            for step in run.pipeline.stateful_steps() {
+                let store = StoreId { query: query.to_string(), step: run.id << 16 | step, partition };
+                for (_, changes) in producer.redo(&store, LogPosition::default())? {
+                    run.pipeline.apply(step, &changes)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn stage_runs(&self, stages: &[Stage], members: &[usize], settings: &OperatorSettings) -> Result<Vec<StageRun>> {
+        let mut runs = Vec::new();
+        for index in members {
+            let pipeline = Pipeline::build(&stages[*index], settings)?;
+            let mut consumers = Vec::new();
+            for (slot, other) in members.iter().enumerate() {
+                for (number, input) in stages[*other].inputs.iter().enumerate() {
+                    if matches!(input, StageInput::Stage(from) if *from as usize == *index) {
+                        consumers.push((slot, number));
+                    }
+                }
+            }
+            runs.push(StageRun { id: stages[*index].id, pipeline, consumers });
+        }
+        Ok(runs)
+    }
+
+    fn topic(&self, name: &str) -> Result<Topic> {
+        self.log.topic(name).ok_or_else(|| Error::not_found(format!("topic {name} does not exist")))
+    }
+
+    /// Ends a query's tasks; what it has written and kept stays in the log until the catalog forgets it.
+    pub fn stop(&self, id: &str) -> Option<PersistentQuery> {
+        let query = self.queries.write().remove(id)?;
+        query.shared.stop();
+        for task in &query.tasks {
+            task.cell.retire();
+            // Waits for the run in progress.
+            drop(task.task.lock());
+        }
+        Some(query.definition.clone())
+    }
+
+    pub fn set_paused(&self, id: &str, paused: bool) -> Result<()> {
+        let query = self.query(id)?;
+        query.shared.set_paused(paused);
+        if !paused {
+            for task in &query.tasks {
+                std::task::Waker::from(task.cell.clone()).wake();
+            }
+        }
+        Ok(())
+    }
+
+    fn query(&self, id: &str) -> Result<Arc<RunningQuery>> {
+        self.queries.read().get(id).cloned().ok_or_else(|| Error::not_found(format!("Unknown queryId: {id}")))
+    }
+
+    /// Starts a client's query; its rows come through the stream.
+    pub fn push_query(
+        &self,
+        plan: &QueryPlan,
+        sql: &str,
+        latest: bool,
+        settings: &BTreeMap<String, String>,
+    ) -> Result<ResultStream> {
+        let stages = lower(&plan.plan)?;
+        let number = self.next_client.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let source = plan.sources.first().map_or("query", String::as_str);
+        let id = format!("transient_{source}_{number}");
+        let shared = Arc::new(QueryShared::new(&id, false, self.progress.clone()));
+        let members: Vec<usize> = (0..stages.len()).collect();
+        let mut runs = self.stage_runs(&stages, &members, &OperatorSettings { values: settings.clone() })?;
+        for run in &mut runs {
+            run.pipeline.set_track_changes(false);
+        }
+        let mut inputs = Vec::new();
+        for (slot, stage) in stages.iter().enumerate() {
+            for (number, input) in stage.inputs.iter().enumerate() {
+                let StageInput::Source(scan, table) = input else { continue };
+                let topic = self.topic(&scan.topic)?;
+                for partition in 0..topic.partitions {
+                    let at = topic.partition(partition);
+                    let range = self.log.range(&at, ReadLevel::Durable)?;
+                    let from = if latest && !*table { range.end } else { range.start };
+                    let reader = self.log.reader(&at, from, ReadLevel::Durable)?;
+                    let scanner = Scanner::new(scan, *table, self.typed.clone())?;
+                    let names = (topic.name.clone(), scan.source.clone());
+                    inputs.push(Input::new(slot, number, at, names, reader, Some(scanner), false));
+                }
+            }
+        }
+        let last = stages.last().ok_or_else(|| Error::internal("a plan without stages"))?;
+        let columns: Vec<usize> = plan
+            .columns
+            .iter()
+            .map(|c| {
+                last.schema
+                    .index_of(&c.name)
+                    .ok_or_else(|| Error::internal(format!("the plan does not make column {}", c.name)))
+            })
+            .collect::<Result<_>>()?;
+        let result_columns: Vec<ResultColumn> =
+            plan.columns.iter().map(|c| ResultColumn { name: c.name.clone(), ty: c.ty.clone(), key: false }).collect();
+        let schema =
+            Arc::new(arrow::datatypes::Schema::new(plan.columns.iter().map(|c| c.to_arrow()).collect::<Vec<_>>()));
+        let queue = ResultQueue::new();
+        let output = TaskOutput::Client(Box::new(ClientWriter {
+            queue: queue.clone(),
+            columns,
+            schema,
+            left: plan.plan.limit,
+            table: last.table,
+        }));
+        if plan.plan.limit == Some(0) {
+            queue.push(Ok(crate::results::ResultEvent::End(crate::results::EndReason::LimitReached)));
+        }
+        let task = Task::new(TaskParts {
+            query: shared.clone(),
+            partition: 0,
+            stages: runs,
+            inputs,
+            output,
+            producer: None,
+            failures: FailureTopics { processing_log: None, rejected: BTreeMap::new() },
+            clock: self.clock.clone(),
+            track_state: false,
+            ordered: needs_order(&stages),
+        });
+        let cell = self.pool.spawn(Box::new(TaskBody(Arc::new(Mutex::new(task)))));
+        {
+            let (shared, cell) = (shared.clone(), cell.clone());
+            queue.on_cancel(move || {
+                shared.stop();
+                std::task::Waker::from(cell).wake();
+            });
+        }
+        let mut clients = self.clients.lock();
+        clients.retain(|_, c| !c.shared.is_stopped() && c.queue.strong_count() > 0);
+        clients.insert(id.clone(), ClientQuery { sql: sql.to_string(), shared, cell, queue: Arc::downgrade(&queue) });
+        Ok(ResultStream::new(id, ResultKind::Push, result_columns, queue))
+    }
+
+    /// Ends a client's query by id; false if there is none.
+    pub fn close_client(&self, id: &str) -> bool {
+        let client = self.clients.lock().remove(id);
+        let Some(client) = client else { return false };
+        client.shared.stop();
+        if let Some(queue) = client.queue.upgrade() {
+            queue.push(Ok(crate::results::ResultEvent::End(crate::results::EndReason::Cancelled)));
+        }
+        std::task::Waker::from(client.cell).wake();
+        true
+    }
+
+    pub fn clients(&self) -> Vec<ClientInfo> {
+        let mut clients = self.clients.lock();
+        clients.retain(|_, c| !c.shared.is_stopped());
+        clients
+            .iter()
+            .map(|(id, c)| ClientInfo { id: id.clone(), sql: c.sql.clone(), counters: *c.shared.counters.lock() })
+            .collect()
+    }
+
+    /// Current rows of the table that a query maintains, as its sink's rows, at a group boundary of each task. The rows
+    /// are answered once what they rest on is durable. None if the query keeps no table.
+    pub fn lookup(&self, query: &str, lookup: &Lookup) -> Result<Option<Vec<Rows>>> {
+        let query = self.query(query)?;
+        let mut all = Vec::new();
+        let mut position = Default::default();
+        for index in &query.table_tasks {
+            let mut task = query.tasks[*index].task.lock();
+            match task.lookup(lookup)? {
+                Some(rows) => all.extend(rows),
+                None => return Ok(None),
+            }
+            position = std::cmp::max(position, task.last_commit);
+        }
+        self.log.wait_durable(position)?;
+        Ok(Some(all))
+    }
+
+    /// Waits until any query moves, at most `timeout`.
+    pub fn wait_for_progress(&self, timeout: Duration) {
+        self.progress.wait(timeout);
+    }
+
+    /// Waits until the queries have consumed what their inputs hold now, one after another (a later one reads what an
+    /// earlier one writes). The error names the query that lags.
+    pub fn wait_caught_up(&self, queries: &[String], timeout: Duration) -> Result<()> {
+        let watch = Stopwatch::start();
+        for id in queries {
+            let Some(query) = self.queries.read().get(id).cloned() else { continue };
+            let mut stages: Vec<u32> = query.tasks.iter().map(|t| t.stage).collect();
+            stages.dedup();
+            for stage in stages {
+                let ends = self.ends(&query, stage)?;
+                loop {
+                    match query.shared.state() {
+                        QueryState::Running => {}
+                        // A paused or parked query will not move: what it has is the answer.
+                        _ => break,
+                    }
+                    if self.reached(&query, stage, &ends) {
+                        break;
+                    }
+                    if watch.elapsed() > timeout {
+                        return Err(Error::unavailable(format!(
+                            "query {id} has not caught up with its input within {} s",
+                            timeout.as_secs()
+                        ))
+                        .with_hint("SHOW QUERIES tells its lag; SELECT again when it has caught up"));
+                    }
+                    self.progress.wait(Duration::from_millis(20));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn ends(&self, query: &RunningQuery, stage: u32) -> Result<BTreeMap<TopicPartition, Offset>> {
+        let mut ends = BTreeMap::new();
+        for task in query.tasks.iter().filter(|t| t.stage == stage) {
+            for input in task.task.lock().inputs() {
+                if let Ok(range) = self.log.range(&input.at, ReadLevel::Sequenced) {
+                    ends.insert(input.at, range.end);
+                }
+            }
+        }
+        Ok(ends)
+    }
+
+    fn reached(&self, query: &RunningQuery, stage: u32, ends: &BTreeMap<TopicPartition, Offset>) -> bool {
+        query.tasks.iter().filter(|t| t.stage == stage).all(|task| {
+            task.task.lock().inputs().iter().all(|input| ends.get(&input.at).is_none_or(|end| input.next() >= *end))
+        })
+    }
+
+    pub fn metrics(&self) -> Vec<QueryMetrics> {
+        let queries: Vec<_> = self.queries.read().values().cloned().collect();
+        queries
+            .iter()
+            .map(|query| {
+                let (mut lag, mut state_rows, mut state_bytes) = (0, 0, 0);
+                for task in &query.tasks {
+                    let task = task.task.lock();
+                    for input in task.inputs() {
+                        let end = self.log.range(&input.at, ReadLevel::Sequenced).map_or(0, |r| r.end);
+                        lag += (end - input.next()).max(0) as u64;
+                    }
+                    let (rows, bytes) = task.state_size();
+                    state_rows += rows;
+                    state_bytes += bytes;
+                }
+                QueryMetrics {
+                    id: query.shared.id.clone(),
+                    state: query.shared.state(),
+                    error: query.shared.error(),
+                    counters: *query.shared.counters.lock(),
+                    busy_ns: query.shared.busy_ns.load(std::sync::atomic::Ordering::Relaxed),
+                    lag,
+                    state_rows,
+                    state_bytes,
+                }
+            })
+            .collect()
+    }
+
+    /// Step mode: releases records of one source partition to one query and runs its stages until they are idle.
+    pub fn step(&self, id: &str, topic: &str, partition: u32, records: usize) -> Result<usize> {
+        let query = self.query(id)?;
+        let mut released = 0;
+        for running in &query.tasks {
+            let mut task = running.task.lock();
+            for input in task.inputs_mut() {
+                if input.topic == topic && input.at.partition == partition && input.scanner.is_some() {
+                    let end = self.log.range(&input.at, ReadLevel::Sequenced)?.end;
+                    let more = ((end - input.next()).max(0) as usize).min(records);
+                    input.release(more);
+                    released = released.max(more);
+                }
+            }
+        }
+        loop {
+            let mut any = false;
+            for running in &query.tasks {
+                any |= running.task.lock().run_to_idle()?;
+            }
+            if !any {
+                return Ok(released);
+            }
+        }
+    }
+
+    /// Ids of started queries and the topics their sources read, in creation order.
+    pub fn started(&self) -> Vec<(PersistentQuery, Vec<String>)> {
+        let mut all: Vec<_> = self
+            .queries
+            .read()
+            .values()
+            .map(|q| {
+                let topics = q.definition.plan.root.scans().iter().map(|s| s.topic.clone()).collect();
+                (q.definition.clone(), topics)
+            })
+            .collect();
+        all.sort_by_key(|(q, _): &(PersistentQuery, Vec<String>)| q.number);
+        all
+    }
+
+    /// State of a stopped query's successor: copies what fits from the old tasks. Called between `stop` and `start` of
+    /// a replaced query by whoever holds the old one.
+    pub fn running(&self, id: &str) -> Option<Arc<RunningQuery>> {
+        self.queries.read().get(id).cloned()
+    }
+
+    /// Hands the state of `old` to the started query of the same id, step by step where the step exists in both.
+    pub fn adopt(&self, old: &RunningQuery) -> Result<()> {
+        let query = self.query(&old.shared.id)?;
+        for (before, after) in old.tasks.iter().zip(&query.tasks) {
+            let before = before.task.lock();
+            let mut after = after.task.lock();
+            for (from, to) in before.stages().iter().zip(after.stages_mut()) {
+                for (step, changes) in from.pipeline.snapshot()? {
+                    if to.pipeline.stateful_steps().contains(&step) {
+                        to.pipeline.apply(step, &changes)?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub fn close(&self) {
+        self.pool.close();
+    }
+}
+
+/// Columns of a result as clients see them.
+pub fn result_columns(columns: &[(String, SqlType, bool)]) -> Vec<ResultColumn> {
+    columns.iter().map(|(name, ty, key)| ResultColumn { name: name.clone(), ty: ty.clone(), key: *key }).collect()
+}

@@ -80,7 +80,8 @@ impl ApiError {
         let mut body = error_message(error, *code);
         if let Some(statement) = error.statement_text() {
             body.insert("@type".into(), json!("statement_error"));
-            body.insert("statementText".into(), json!(statement));
+            let end = if statement.trim_end().ends_with(';') { "" } else { ";" };
+            body.insert("statementText".into(), json!(format!("{statement}{end}")));
             body.insert("entities".into(), json!(entities));
         }
         body

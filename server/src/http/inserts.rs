@@ -105,7 +105,6 @@ async fn write_rows(shared: Arc<Shared>, (mut session, target): (Session, String
             }
         };
         let target = target.clone();
-        let count = rows.len();
         let written = shared
             .blocking(move |_| {
                 let results = insert(&mut session, &target, &rows);
@@ -120,7 +119,7 @@ async fn write_rows(shared: Arc<Shared>, (mut session, target): (Session, String
                 break;
             }
         };
-        shared.metrics.count_inserts(count);
+        shared.metrics.count_inserts(results.iter().filter(|r| r.is_ok()).count());
         if !acks.send(&results).await {
             return;
         }

@@ -15,7 +15,6 @@
 mod errors;
 mod info;
 mod inserts;
-mod json;
 mod media;
 mod metrics;
 mod queries;
@@ -35,7 +34,6 @@ use axum::{Router, http::StatusCode};
 use headwater_engine::Engine;
 
 use errors::ApiError;
-pub use json::write_value;
 pub(crate) use shared::Shared;
 
 /// What may be chosen about the door. Every limit has its unit in its name and a fixed answer when it is reached.

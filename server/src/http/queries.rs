@@ -154,13 +154,11 @@ impl Rows {
 
     /// Writes rows of the batch at hand until the chunk is full.
     fn write_rest(&mut self) {
-        let Some((batch, tombstones, next)) = &mut self.rest else { return };
-        while *next < batch.num_rows() && self.out.len() < CHUNK_BYTES {
-            self.writer.row(batch, tombstones.as_ref(), *next, &mut self.out);
-            *next += 1;
-        }
-        if *next == batch.num_rows() {
-            self.rest = None;
+        let Some((batch, tombstones, first)) = self.rest.take() else { return };
+        match self.writer.rows(&batch, tombstones.as_ref(), first, CHUNK_BYTES, &mut self.out) {
+            Ok(next) if next == batch.num_rows() => {}
+            Ok(next) => self.rest = Some((batch, tombstones, next)),
+            Err(error) => self.take(Err(error)),
         }
     }
 

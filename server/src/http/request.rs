@@ -21,7 +21,12 @@ pub(crate) struct SqlRequest {
     pub sql: String,
     properties: Map<String, Value>,
     variables: Map<String, Value>,
+    /// The client has written before, and a bounded SELECT must see it (`requestProperties`, our own).
+    read_your_writes: bool,
 }
+
+/// Name of that request property.
+const READ_YOUR_WRITES: &str = "headwater.read.your.writes";
 
 impl SqlRequest {
     pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Self, ApiError> {
@@ -45,7 +50,9 @@ impl SqlRequest {
             }
             Ok(all)
         };
+        let request_properties = object(&["requestProperties"])?;
         Ok(Self {
+            read_your_writes: request_properties.get(READ_YOUR_WRITES) == Some(&Value::Bool(true)),
             sql,
             properties: object(&["streamsProperties", "properties"])?,
             variables: object(&["sessionVariables"])?,
@@ -59,6 +66,9 @@ impl SqlRequest {
         }
         for (name, value) in &self.variables {
             session.define(name, &text_of(name, value)?);
+        }
+        if self.read_your_writes {
+            session.see_earlier_writes();
         }
         Ok(())
     }

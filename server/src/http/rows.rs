@@ -13,11 +13,12 @@
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
 use headwater_engine::Error;
+use headwater_engine::format::json::write::Writer;
+use headwater_engine::format::json::{JsonStyle, write_string};
 use headwater_engine::results::{EndReason, ResultColumn, ResultKind};
 use serde_json::{Map, Value, json};
 
 use super::errors::{code_of, error_message};
-use super::json::{string, write_value};
 use super::media::Media;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,22 +93,41 @@ impl RowWriter {
         columns.collect::<Vec<_>>().join(", ")
     }
 
-    pub fn row(&self, batch: &RecordBatch, tombstones: Option<&BooleanBuffer>, row: usize, out: &mut Vec<u8>) {
-        let deleted = tombstones.is_some_and(|t| t.value(row));
+    /// Writes rows from `first` on until `out` has `bytes_max` bytes; returns the first row not written.
+    pub fn rows(
+        &self,
+        batch: &RecordBatch,
+        tombstones: Option<&BooleanBuffer>,
+        first: usize,
+        bytes_max: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, Error> {
+        let columns = self.columns.iter().zip(batch.columns());
+        let cells = columns.map(|(column, array)| Writer::new(&column.ty, array.as_ref(), JsonStyle::Iso));
+        let cells: Vec<Writer<'_>> = cells.collect::<Result<_, _>>()?;
+        let mut row = first;
+        while row < batch.num_rows() && out.len() < bytes_max {
+            self.row(&cells, tombstones.is_some_and(|t| t.value(row)), row, out);
+            row += 1;
+        }
+        Ok(row)
+    }
+
+    fn row(&self, cells: &[Writer<'_>], deleted: bool, row: usize, out: &mut Vec<u8>) {
         self.begin_element(out);
         match self.form {
             RowForm::StreamedRows => {
                 out.extend_from_slice(br#"{"row":{"columns":"#);
-                values(batch, row, out);
+                values(cells, row, out);
                 out.extend_from_slice(if deleted { br#","tombstone":true}}"# } else { b"}}" });
             }
-            RowForm::Delimited | RowForm::JsonArray => values(batch, row, out),
+            RowForm::Delimited | RowForm::JsonArray => values(cells, row, out),
             RowForm::Ndjson => {
-                for (i, (column, array)) in self.columns.iter().zip(batch.columns()).enumerate() {
+                for (i, (column, cell)) in self.columns.iter().zip(cells).enumerate() {
                     out.push(if i == 0 { b'{' } else { b',' });
-                    string(&column.name, out);
+                    write_string(&column.name, out);
                     out.push(b':');
-                    write_value(array, row, out);
+                    cell.write(row, out);
                 }
                 out.extend_from_slice(if deleted { br#","@tombstone":true}"# } else { b"}" });
             }
@@ -175,13 +195,13 @@ impl RowForm {
     }
 }
 
-fn values(batch: &RecordBatch, row: usize, out: &mut Vec<u8>) {
+fn values(cells: &[Writer<'_>], row: usize, out: &mut Vec<u8>) {
     out.push(b'[');
-    for (i, array) in batch.columns().iter().enumerate() {
+    for (i, cell) in cells.iter().enumerate() {
         if i > 0 {
             out.push(b',');
         }
-        write_value(array, row, out);
+        cell.write(row, out);
     }
     out.push(b']');
 }
@@ -212,8 +232,7 @@ mod tests {
         let writer = RowWriter::new(form, kind, columns);
         let mut out = Vec::new();
         writer.header("q1", &mut out);
-        writer.row(&batch, Some(&deleted), 0, &mut out);
-        writer.row(&batch, Some(&deleted), 1, &mut out);
+        assert_eq!(writer.rows(&batch, Some(&deleted), 0, usize::MAX, &mut out).unwrap(), 2);
         writer.end(reason, 0, &mut out);
         String::from_utf8(out).unwrap()
     }

@@ -10,7 +10,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use headwater_engine::catalog::SourceKind;
-use headwater_engine::entity::Entity;
+use headwater_engine::entity::{Entity, EntityBody};
 use headwater_engine::sql::ast::Statement;
 use headwater_engine::{Outcome, Session};
 use serde_json::Value;
@@ -49,9 +49,11 @@ fn run(shared: &Shared, session: &mut Session, sql: &str) -> Result<Vec<Entity>,
     let mut entities = Vec::new();
     for statement in &statements {
         match session.execute(statement) {
+            // ksqlDB answers INSERT … VALUES with nothing, and its clients know no such entity.
+            Ok(Outcome::Entity(entity)) if matches!(entity.body, EntityBody::RowsWritten { .. }) => {}
             Ok(Outcome::Entity(entity)) => {
                 shared.remember_status(&entity.body);
-                entities.push(entity);
+                entities.push(*entity);
             }
             Ok(Outcome::Nothing) => {}
             Ok(Outcome::Query(_)) => return Err(ApiError::query_endpoint(&statement.text).after(entities)),

@@ -15,8 +15,11 @@ mod dates;
 mod json;
 mod lambdas;
 mod maps;
+mod masks;
+mod mathematics;
 mod nulls;
 mod numbers;
+mod regexps;
 mod text;
 mod urls;
 
@@ -25,7 +28,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, UInt32Array};
 
-use super::signature::{self, Bindings, Signature};
+use super::signature::{self, Bindings, ParamType, Signature};
 use super::{ArgType, FunctionInfo, FunctionKind, Resolved, SignatureInfo};
 use crate::config::distance;
 use crate::error::{Error, Result};
@@ -143,7 +146,10 @@ impl ScalarFunction {
 static REGISTRY: LazyLock<BTreeMap<&'static str, ScalarFunction>> = LazyLock::new(|| {
     [
         numbers::functions(),
+        mathematics::functions(),
         text::functions(),
+        regexps::functions(),
+        masks::functions(),
         bytes::functions(),
         json::functions(),
         arrays::functions(),
@@ -180,6 +186,16 @@ pub fn exists(name: &str) -> bool {
 /// Names of all scalar functions, upper case.
 pub fn names() -> impl Iterator<Item = &'static str> {
     REGISTRY.keys().copied()
+}
+
+/// Whether calls of the function have lambdas among their arguments.
+pub fn takes_lambda(name: &str) -> bool {
+    let is_lambda = |p: &signature::Parameter| matches!(p.ty, ParamType::Lambda { .. });
+    find(name).is_ok_and(|f| f.overloads.iter().any(|o| o.signature.parameters.iter().any(is_lambda)))
+}
+
+pub fn is_deterministic(name: &str) -> bool {
+    find(name).is_ok_and(|f| f.deterministic)
 }
 
 pub fn list() -> Vec<FunctionInfo> {
@@ -224,3 +240,6 @@ pub fn evaluation(name: &str, args: &[ArgType]) -> Result<(Evaluation, bool)> {
     let (overload, _) = function.choose(args)?;
     Ok((Arc::clone(&overload.evaluate), function.deterministic))
 }
+
+#[cfg(test)]
+mod tests;

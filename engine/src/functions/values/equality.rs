@@ -6,10 +6,14 @@
 //! | `{a=1, b=2}` | `{b=2, a=1}` | yes | the order of entries does not count |
 //! | `null` | `null` | no; yes for the DISTINCT forms | a comparison with null is false |
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, MapArray, StructArray, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::kernels::cmp;
-use arrow::datatypes::DataType;
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type};
+use arrow::row::{RowConverter, SortField};
 
 /// Row by row: are the values equal? Never null. `nulls_equal`: two nulls count as equal.
 pub fn equal_rows(left: &ArrayRef, right: &ArrayRef, nulls_equal: bool) -> Result<BooleanArray, String> {
@@ -60,6 +64,66 @@ pub fn equal_at(left: &dyn Array, i: usize, right: &dyn Array, j: usize) -> bool
                     })
                 })
         }
+        DataType::Utf8 => left.as_string::<i32>().value(i) == right.as_string::<i32>().value(j),
+        DataType::Int32 => left.as_primitive::<Int32Type>().value(i) == right.as_primitive::<Int32Type>().value(j),
+        DataType::Int64 => left.as_primitive::<Int64Type>().value(i) == right.as_primitive::<Int64Type>().value(j),
+        DataType::Float64 => {
+            left.as_primitive::<Float64Type>().value(i).total_cmp(&right.as_primitive::<Float64Type>().value(j)).is_eq()
+        }
         _ => left.slice(i, 1).to_data() == right.slice(j, 1).to_data(),
+    }
+}
+
+/// The same values with every map's entries in the order of their keys, so that equal values look equal to Arrow's
+/// row encoding.
+pub fn canonical(array: &ArrayRef) -> Result<ArrayRef, String> {
+    if !has_map(array.data_type()) {
+        return Ok(Arc::clone(array));
+    }
+    match array.data_type() {
+        DataType::List(field) => {
+            let list = array.as_list::<i32>();
+            let values = canonical(list.values())?;
+            let list = ListArray::try_new(Arc::clone(field), list.offsets().clone(), values, list.nulls().cloned());
+            Ok(Arc::new(list.map_err(|e| e.to_string())?))
+        }
+        DataType::Struct(fields) => {
+            let structure = array.as_struct();
+            let columns = structure.columns().iter().map(canonical).collect::<Result<Vec<_>, _>>()?;
+            let structure = StructArray::try_new(fields.clone(), columns, structure.nulls().cloned());
+            Ok(Arc::new(structure.map_err(|e| e.to_string())?))
+        }
+        DataType::Map(field, sorted) => {
+            let map = array.as_map();
+            let keys = canonical(map.keys())?;
+            let converter = RowConverter::new(vec![SortField::new(keys.data_type().clone())]);
+            let ranks = converter.and_then(|c| c.convert_columns(&[Arc::clone(&keys)])).map_err(|e| e.to_string())?;
+            let mut order: Vec<u32> = (0..keys.len() as u32).collect();
+            for bounds in map.value_offsets().windows(2) {
+                order[bounds[0] as usize..bounds[1] as usize]
+                    .sort_by(|a, b| ranks.row(*a as usize).cmp(&ranks.row(*b as usize)));
+            }
+            let order = UInt32Array::from(order);
+            let values = canonical(map.values())?;
+            let columns = [&keys, &values]
+                .map(|column| take(column, &order, None).map_err(|e| e.to_string()))
+                .into_iter()
+                .collect::<Result<Vec<_>, _>>()?;
+            let entries =
+                StructArray::try_new(map.entries().fields().clone(), columns, None).map_err(|e| e.to_string())?;
+            let map =
+                MapArray::try_new(Arc::clone(field), map.offsets().clone(), entries, map.nulls().cloned(), *sorted);
+            Ok(Arc::new(map.map_err(|e| e.to_string())?))
+        }
+        _ => Ok(Arc::clone(array)),
+    }
+}
+
+fn has_map(ty: &DataType) -> bool {
+    match ty {
+        DataType::Map(..) => true,
+        DataType::List(field) => has_map(field.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|f| has_map(f.data_type())),
+        _ => false,
     }
 }

@@ -84,6 +84,11 @@ impl Analyzer<'_> {
         body: &ast::Expr,
         whole: &ast::Expr,
     ) -> Typed<(Vec<(String, SqlType)>, Expr)> {
+        if !self.settings.bool("ksql.lambdas.enabled") {
+            let error = Error::statement("Lambdas are not enabled at this time.")
+                .with_hint("SET 'ksql.lambdas.enabled'='true'; allows them.");
+            return Err(error.into());
+        }
         if names.len() != types.len() {
             let message = format!(
                 "Was expecting {} arguments but found {}, [{}]. Check your lambda statement.",

@@ -17,17 +17,19 @@ use crate::types::SqlType;
 pub(super) fn by_name(name: &str) -> Result<FormatName> {
     FormatName::from_sql(name.trim()).ok_or_else(|| {
         Error::statement(format!("Unknown format: {}", name.trim().to_uppercase()))
-            .with_hint("formats are NONE, KAFKA, DELIMITED and JSON")
+            .with_hint("formats are NONE, KAFKA, DELIMITED, JSON and PROTOBUF_NOSR")
     })
 }
 
 /// The one place that says which formats can be used.
 pub(super) fn available(name: FormatName) -> Result<()> {
     match name {
-        FormatName::None | FormatName::Kafka | FormatName::Delimited | FormatName::Json => Ok(()),
-        FormatName::JsonSr | FormatName::Avro | FormatName::Protobuf | FormatName::ProtobufNosr => {
+        FormatName::None | FormatName::Kafka | FormatName::Delimited | FormatName::Json | FormatName::ProtobufNosr => {
+            Ok(())
+        }
+        FormatName::JsonSr | FormatName::Avro | FormatName::Protobuf => {
             Err(Error::statement(format!("format {} is not built yet", name.sql()))
-                .with_hint("use JSON, DELIMITED or KAFKA"))
+                .with_hint("use JSON, DELIMITED, KAFKA or PROTOBUF_NOSR"))
         }
     }
 }

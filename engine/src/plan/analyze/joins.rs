@@ -17,9 +17,9 @@
 use super::expr::{Clause, text};
 use super::formats;
 use super::keys::{KeyColumn, KeyOrigin};
-use super::names::Names;
+use super::names::{Names, unused};
 use super::projection::{Written, projected};
-use super::query::{Clauses, Input, QueryPlanner, implicit_repartition, rekeyed, scan, unused};
+use super::query::{Clauses, Input, QueryPlanner, implicit_repartition, rekeyed, scan};
 use super::scope::StepScope;
 use super::tree::column;
 use super::walk::{collect_columns, same};
@@ -371,22 +371,36 @@ impl QueryPlanner<'_> {
         if foreign && (left.windowed.is_some() || right.windowed.is_some()) {
             return Err(Error::statement("Foreign-key table-table joins are not supported on windowed tables."));
         }
-        let word = |w: Option<WindowInfo>| match w {
-            None => "not windowed",
-            Some(WindowInfo { kind: WindowType::Session, .. }) => "SESSION",
-            Some(_) => "HOPPING or TUMBLING",
+        let alias = |i: usize| self.names.relations[i].alias;
+        let word = |w: WindowInfo| match w.kind {
+            WindowType::Session => "SESSION",
+            WindowType::Hopping => "HOPPING",
+            WindowType::Tumbling => "TUMBLING",
         };
-        let (left_word, right_word) = (word(left.windowed), word(right.windowed));
-        if left_word == right_word {
-            return Ok(());
+        let is_session = |w: WindowInfo| w.kind == WindowType::Session;
+        match (left.windowed, right.windowed) {
+            (None, None) => Ok(()),
+            (Some(l), Some(r)) if is_session(l) == is_session(r) => Ok(()),
+            (Some(l), Some(r)) => Err(Error::statement(format!(
+                "Incompatible windowed sources.\nLeft source: {}\nRight source: {}\nSession windowed sources can only be \
+                 joined to other session windowed sources, and may still not result in expected behaviour as session \
+                 bounds must be an exact match for the join to work\nHopping and tumbling windowed sources can only be \
+                 joined to other hopping and tumbling windowed sources",
+                word(l),
+                word(r)
+            ))),
+            (l, r) => {
+                let is =
+                    |w: Option<WindowInfo>| w.map_or("not windowed".to_string(), |w| format!("{} windowed", word(w)));
+                Err(Error::statement(format!(
+                    "Can not join windowed source to non-windowed source.\n`{}` is {}\n`{}` is {}",
+                    alias(0),
+                    is(l),
+                    alias(index),
+                    is(r)
+                )))
+            }
         }
-        Err(Error::statement(format!(
-            "Incompatible windowed sources.\nLeft source: {left_word}\nRight source: {right_word}\nSession windowed \
-             sources can only be joined to other session windowed sources, and may still not result in expected \
-             behaviour as session bounds must be an exact match for the join to work\nHopping and tumbling windowed \
-             sources can only be joined to other hopping and tumbling windowed sources. Right is `{}`.",
-            self.names.relations[index].alias
-        )))
     }
 
     fn check_partitions(&self, index: usize) -> Result<()> {

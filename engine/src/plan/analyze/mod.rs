@@ -32,6 +32,8 @@ mod query;
 mod replace;
 mod scope;
 mod sink;
+#[cfg(test)]
+mod statement_tests;
 pub mod time_literals;
 mod tree;
 pub mod type_names;

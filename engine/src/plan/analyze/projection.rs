@@ -12,8 +12,8 @@
 use super::ddl::check_timestamp;
 use super::expr::{Clause, text};
 use super::keys;
-use super::names::{self, is_system_column};
-use super::query::{Input, QueryPlanner, unused};
+use super::names::{self, is_system_column, unused};
+use super::query::{Input, QueryPlanner};
 use super::scope::StepScope;
 use super::walk::same;
 use crate::error::{Error, Result};
@@ -115,6 +115,36 @@ impl QueryPlanner<'_> {
                 })
             })
             .collect()
+    }
+
+    /// The query with columns qualified and every SELECT item named.
+    pub fn settled_query(&self) -> Result<ast::Query> {
+        let clauses = self.clauses()?;
+        let select = self
+            .written_items()?
+            .into_iter()
+            .map(|item| match item {
+                Written::Star { source } => SelectItem::Star { source, position: Default::default() },
+                Written::StructStar(expr) => SelectItem::StructStar(expr),
+                Written::Expr { expr, name } => SelectItem::Expr { expr, alias: Some(name) },
+            })
+            .collect();
+        let named = |relation: &ast::Relation| ast::Relation {
+            alias: Some(relation.alias_or_name().to_string()),
+            ..relation.clone()
+        };
+        let joins = self.query.joins.iter().zip(clauses.joins);
+        Ok(ast::Query {
+            select,
+            from: named(&self.query.from),
+            joins: joins.map(|(join, on)| ast::Join { relation: named(&join.relation), on, ..join.clone() }).collect(),
+            filter: clauses.filter,
+            group_by: clauses.group_by,
+            partition_by: clauses.partition_by,
+            having: clauses.having,
+            emit: self.query.emit.or(Some(ast::Emit::Changes)),
+            ..self.query.clone()
+        })
     }
 
     fn is_in_several_sources(&self, column: &str) -> bool {

@@ -15,11 +15,26 @@ use crate::format::{FormatName, FormatSpec, Side};
 use crate::plan::steps::{NamedExpr, PLAN_FORMAT, Plan, Sink, Step, StepKind, TimestampColumn};
 use crate::plan::{Planner, QueryPlan, SourcePlan, TopicPlan};
 use crate::schema::Column;
-use crate::sql::ast;
+use crate::sql::ast::{self, Statement};
+use crate::sql::print;
 
 impl Planner<'_> {
     /// A query with a new sink; `id` is the query's.
     pub fn create_as(&self, create: &ast::CreateAs, id: &str) -> Result<QueryPlan> {
+        self.create_as_of(create, id).map_err(|e| match self.settled(create) {
+            Some(statement) => e.in_statement(&print::formatted(&statement)),
+            None => e,
+        })
+    }
+
+    /// The statement with every name settled, as ksqlDB's messages show it.
+    fn settled(&self, create: &ast::CreateAs) -> Option<Statement> {
+        let planner = QueryPlanner::new(self, &create.query, Purpose::Push).ok()?;
+        let query = planner.settled_query().ok()?;
+        Some(Statement::CreateAs(ast::CreateAs { query, ..create.clone() }))
+    }
+
+    fn create_as_of(&self, create: &ast::CreateAs, id: &str) -> Result<QueryPlan> {
         let name = &create.name.name;
         let is_table = create.kind == ast::SourceKind::Table;
         let word = if is_table { "table" } else { "stream" };
@@ -168,7 +183,8 @@ impl Planner<'_> {
                 _ => Ok((existing, None)),
             };
         }
-        let partitions = properties.partitions.unwrap_or(inherited);
+        let default = self.settings.integer("ksql.sink.partitions").and_then(|n| u32::try_from(n).ok());
+        let partitions = properties.partitions.or(default.filter(|n| *n > 0)).unwrap_or(inherited);
         // A windowed table's rows must stay as long as its windows can be asked for.
         let retention_ms = properties.retention_ms.map(|ms| ms.max(window_retention_ms(root).unwrap_or(ms)));
         Ok((partitions, Some(TopicPlan { name: topic.to_string(), partitions, retention_ms })))

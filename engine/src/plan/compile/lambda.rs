@@ -19,11 +19,13 @@ use arrow::compute::take;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use datafusion::logical_expr::Expr as DfExpr;
 
-use super::{Compiled, conform, translate};
+use super::translate::Place;
+use super::{Compiled, translate};
 use crate::error::Result;
 use crate::functions::ArgType;
 use crate::functions::scalar::{CallContext, Evaluated, LambdaBody};
 use crate::functions::udf::ColumnFunction;
+use crate::functions::values::conform;
 use crate::plan::expr::{Expr, ExprKind};
 use crate::types::SqlType;
 
@@ -76,7 +78,7 @@ pub fn call(name: &str, args: &[Expr], ty: &SqlType) -> Result<DfExpr> {
             bodies.push(compile_body(parameters, body, &outer)?);
             arg_types.push(ArgType::Lambda { parameters: parameters.len(), body: Some(body.ty.clone()) });
         } else {
-            inputs.push(translate::value(arg)?);
+            inputs.push(translate::translate(arg, Place::Inner)?);
             types.push(arg.ty.clone());
             arg_types.push(ArgType::Sql(arg.ty.clone()));
         }
@@ -109,7 +111,35 @@ fn compile_body(parameters: &[(String, SqlType)], body: &Expr, outer: &[(String,
         }
     }
     let schema = Arc::new(Schema::new(fields));
-    Ok(CompiledBody { compiled: Compiled::new(body, &schema)?, schema, outer: positions })
+    Ok(CompiledBody { compiled: Compiled::within(body, &schema)?, schema, outer: positions })
+}
+
+/// An expression whose failing rows are null instead of failing what stands around it.
+pub fn or_null(expr: &Expr) -> Result<DfExpr> {
+    let mut columns = BTreeMap::new();
+    free_columns(expr, &mut Vec::new(), &mut columns);
+    let fields: Vec<Field> = columns.iter().map(|(name, ty)| Field::new(name, ty.to_arrow(), true)).collect();
+    let schema = Arc::new(Schema::new(fields));
+    let compiled = Compiled::new(expr, &schema)?;
+    let inputs =
+        columns.into_iter().map(|(name, ty)| translate::value(&Expr::column(name, ty))).collect::<Result<Vec<_>>>()?;
+    let function = ColumnFunction::new("or_null", format!("{expr:?}"), &expr.ty, move |columns, rows| {
+        let columns = columns
+            .iter()
+            .zip(schema.fields())
+            .map(|(column, field)| conform(Arc::clone(column), field.data_type()))
+            .collect::<std::result::Result<Vec<_>, _>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        let batch =
+            RecordBatch::try_new_with_options(Arc::clone(&schema), columns, &options).map_err(|e| e.to_string())?;
+        let (column, errors) = compiled.evaluate(&batch).map_err(|e| e.to_string())?;
+        if let Some(first) = errors.first() {
+            tracing::debug!(rows = errors.len(), reason = first.message, "items of a constructor became null");
+        }
+        Ok(column)
+    });
+    // Without columns the item may still be a matter of chance.
+    Ok(if inputs.is_empty() { function.volatile() } else { function }.call(inputs))
 }
 
 /// Columns an expression names that no lambda within it, nor `bound`, gives a value to.

@@ -224,6 +224,32 @@ fn lambdas_see_outer_columns_and_nest() {
 }
 
 #[test]
+fn a_null_operand_fails_what_stands_around_it() {
+    use ArithmeticOp::Add;
+    let sum = || arithmetic(Add, column("A"), int(1), SqlType::Integer);
+    // As the whole expression it is null; in a comparison the row fails, so that NOT does not make it true.
+    gives(sum(), ["8", "null", "2"], &[]);
+    gives(compare(ComparisonOp::Greater, sum(), int(5)), ["true", "null", "false"], &[1]);
+    gives(call("COALESCE", vec![sum(), int(0)], SqlType::Integer), ["8", "null", "2"], &[1]);
+    let not = boolean(ExprKind::Not(Box::new(column("F"))));
+    gives(not, ["false", "null", "true"], &[]);
+    let both = boolean(ExprKind::And(Box::new(column("F")), Box::new(compare(ComparisonOp::Equal, int(1), int(2)))));
+    gives(both, ["false", "null", "false"], &[1]);
+    let batch = batch();
+    let filter = compare(ComparisonOp::Greater, sum(), int(1));
+    let (bits, errors) = Compiled::new(&filter, &batch.schema()).unwrap().predicate(&batch).unwrap();
+    assert_eq!((bits.values().iter().collect::<Vec<_>>(), errors.len()), (vec![true, false, true], 0));
+}
+
+#[test]
+fn an_item_of_a_constructor_fails_alone() {
+    let quotient = arithmetic(ArithmeticOp::Divide, int(4), column("B"), SqlType::Integer);
+    let ty = SqlType::structure([("X", SqlType::Integer), ("Y", SqlType::String)]);
+    let structure = Expr { kind: ExprKind::Struct(vec![("X".into(), quotient), ("Y".into(), column("S"))]), ty };
+    gives(structure, ["Struct{X=2,Y=ab}", "Struct{X=4}", "Struct{Y=7}"], &[]);
+}
+
+#[test]
 fn constants_have_a_row_each_even_without_columns() {
     let rows = RecordBatch::try_new_with_options(
         Arc::new(Schema::empty()),

@@ -5,13 +5,14 @@
 //! | arithmetic of INT, BIGINT, DOUBLE | Arrow's kernels; integer division our own |
 //! | DECIMAL arithmetic, casts, `[]`, `->`, constructors, LIKE, calls | a `ColumnFunction` each |
 //! | comparison | Arrow's kernel, `IS TRUE` around it unless null and false act alike there |
+//! | an operand that must not be null where it stands | `required(operand)`: no copy, fails the row |
 //! | AND, OR, CASE | DataFusion's; a right side that may fail is only asked where the left does not decide |
 //!
 //! Calls of constants are evaluated here once; one that fails stays, so that every row reports it.
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::Schema;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Case, Expr as DfExpr, Operator, Volatility};
@@ -29,53 +30,92 @@ use crate::functions::{ArgType, signature::as_decimal};
 use crate::plan::expr::{ArithmeticOp, ComparisonOp, Expr, ExprKind, Value};
 use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
 
-/// The expression with its exact value.
+/// Why a row fails in which arithmetic or logic meets a null.
+pub const NULL_OPERAND: &str = "a null stands where a value is needed";
+
+/// What a null means where an expression stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// The whole expression: a null operand makes it null, as the failure would.
+    Root,
+    /// A condition of a conjunction that drops rows: null, false and failure are one.
+    Conjunct,
+    /// A condition beneath an OR or in a CASE: null and false are one, a failure is not.
+    Condition,
+    /// Anywhere else: a null operand of arithmetic or logic fails the whole expression, as it does in ksqlDB.
+    Inner,
+}
+
+impl Place {
+    /// Whether a null here has the same effect as a failure.
+    fn null_is_failure(self) -> bool {
+        matches!(self, Place::Root | Place::Conjunct)
+    }
+
+    /// Where the operands of arithmetic, NOT and casts stand.
+    fn operand(self) -> Place {
+        if self.null_is_failure() { Place::Root } else { Place::Inner }
+    }
+
+    fn null_is_false(self) -> bool {
+        matches!(self, Place::Conjunct | Place::Condition)
+    }
+}
+
+/// The whole expression.
 pub fn value(expr: &Expr) -> Result<DfExpr> {
-    translate(expr, false)
+    translate(expr, Place::Root)
 }
 
-/// The expression where null and false act alike: comparisons stay visible to planners and cost one kernel less.
-pub fn predicate(expr: &Expr) -> Result<DfExpr> {
-    translate(expr, true)
+fn inner(expr: &Expr) -> Result<DfExpr> {
+    translate(expr, Place::Inner)
 }
 
-fn translate(expr: &Expr, null_is_false: bool) -> Result<DfExpr> {
+pub fn translate(expr: &Expr, place: Place) -> Result<DfExpr> {
     Ok(match &expr.kind {
         ExprKind::Column(name) => DfExpr::Column(Column::new_unqualified(name.clone())),
         ExprKind::Literal(value) => DfExpr::Literal(scalar(value, &expr.ty)?, None),
-        ExprKind::Arithmetic { op, left, right } => folded(arithmetic(*op, left, right, &expr.ty)?),
-        ExprKind::Negate(inner) => folded(DfExpr::Negative(Box::new(value(inner)?))),
-        ExprKind::Comparison { op, left, right } => comparison(*op, left, right, null_is_false)?,
+        ExprKind::Arithmetic { op, left, right } => folded(arithmetic(*op, left, right, &expr.ty, place)?),
+        ExprKind::Negate(operand) => folded(DfExpr::Negative(Box::new(present(operand, place)?))),
+        ExprKind::Comparison { op, left, right } => comparison(*op, left, right, place)?,
         ExprKind::And(left, right) => {
-            let (first, second) = (translate(left, null_is_false)?, translate(right, null_is_false)?);
-            if may_fail(right) && (null_is_false || never_null(left)) {
+            let (first, second) =
+                (decided(left, place, place == Place::Conjunct)?, decided(right, place, place.null_is_failure())?);
+            if may_fail(right, place) {
                 conditional(vec![(first, second)], literal(false))
             } else {
                 binary(first, Operator::And, second)
             }
         }
         ExprKind::Or(left, right) => {
-            let (first, second) = (translate(left, null_is_false)?, translate(right, null_is_false)?);
-            if may_fail(right) && (null_is_false || never_null(left)) {
+            let beneath = if place.null_is_false() { Place::Condition } else { place };
+            let (first, second) = (decided(left, beneath, false)?, decided(right, beneath, place.null_is_failure())?);
+            if may_fail(right, beneath) {
                 conditional(vec![(first, literal(true))], second)
             } else {
                 binary(first, Operator::Or, second)
             }
         }
-        ExprKind::Not(inner) => DfExpr::Not(Box::new(value(inner)?)),
-        ExprKind::IsNull { expr, negated: false } => DfExpr::IsNull(Box::new(value(expr)?)),
-        ExprKind::IsNull { expr, negated: true } => DfExpr::IsNotNull(Box::new(value(expr)?)),
+        ExprKind::Not(operand) => {
+            let beneath = place.operand();
+            let operand = decided(operand, beneath, beneath == Place::Root)?;
+            DfExpr::Not(Box::new(operand))
+        }
+        ExprKind::IsNull { expr, negated: false } => DfExpr::IsNull(Box::new(inner(expr)?)),
+        ExprKind::IsNull { expr, negated: true } => DfExpr::IsNotNull(Box::new(inner(expr)?)),
         ExprKind::Like { expr, pattern, escape, negated } => like_call(expr, pattern, *escape, *negated)?,
         ExprKind::Case { branches, otherwise } => {
-            let branches =
-                branches.iter().map(|(when, then)| Ok((predicate(when)?, value(then)?))).collect::<Result<Vec<_>>>()?;
+            let branches = branches
+                .iter()
+                .map(|(when, then)| Ok((decided(when, Place::Condition, false)?, translate(then, place.operand())?)))
+                .collect::<Result<Vec<_>>>()?;
             let otherwise = match otherwise {
-                Some(otherwise) => value(otherwise)?,
+                Some(otherwise) => translate(otherwise, place.operand())?,
                 None => DfExpr::Literal(null(&expr.ty)?, None),
             };
             conditional(branches, otherwise)
         }
-        ExprKind::Cast(inner) => cast_call(inner, &expr.ty)?,
+        ExprKind::Cast(operand) => cast_call(operand, &expr.ty, place.operand())?,
         ExprKind::Call { name, args } => call(name, args, &expr.ty)?,
         ExprKind::Subscript { base, index } => {
             let key = match &base.ty {
@@ -86,7 +126,7 @@ fn translate(expr: &Expr, null_is_false: bool) -> Result<DfExpr> {
             let function = ColumnFunction::new("subscript", identity(&[&base.ty, &key]), &expr.ty, move |args, _| {
                 if by_key { access::map_item(&args[0], &args[1]) } else { access::array_item(&args[0], &args[1]) }
             });
-            folded(function.call(vec![value(base)?, cast_call(index, &key)?]))
+            folded(function.call(vec![inner(base)?, cast_call(index, &key, Place::Inner)?]))
         }
         ExprKind::Field { base, field } => {
             let SqlType::Struct(fields) = &base.ty else {
@@ -99,14 +139,14 @@ fn translate(expr: &Expr, null_is_false: bool) -> Result<DfExpr> {
             let function = ColumnFunction::new("field", format!("{field} of {}", base.ty), &expr.ty, move |args, _| {
                 access::struct_field(&args[0], position)
             });
-            folded(function.call(vec![value(base)?]))
+            folded(function.call(vec![inner(base)?]))
         }
         ExprKind::Array(items) => {
             let ty = expr.ty.clone();
             let function = ColumnFunction::new("array", identity(&[&ty]), &expr.ty, move |args, rows| {
                 access::array_of(args, rows, &ty)
             });
-            folded(function.call(items.iter().map(value).collect::<Result<_>>()?))
+            folded(function.call(items.iter().map(item_or_null).collect::<Result<_>>()?))
         }
         ExprKind::Map(entries) => {
             let ty = expr.ty.clone();
@@ -115,14 +155,14 @@ fn translate(expr: &Expr, null_is_false: bool) -> Result<DfExpr> {
                 access::map_of(&args[..count], &args[count..], rows, &ty)
             });
             let (keys, values) = (entries.iter().map(|(k, _)| k), entries.iter().map(|(_, v)| v));
-            folded(function.call(keys.chain(values).map(value).collect::<Result<_>>()?))
+            folded(function.call(keys.chain(values).map(item_or_null).collect::<Result<_>>()?))
         }
         ExprKind::Struct(fields) => {
             let ty = expr.ty.clone();
             let function = ColumnFunction::new("struct", identity(&[&ty]), &expr.ty, move |args, rows| {
                 access::struct_of(args, rows, &ty)
             });
-            folded(function.call(fields.iter().map(|(_, field)| value(field)).collect::<Result<_>>()?))
+            folded(function.call(fields.iter().map(|(_, field)| item_or_null(field)).collect::<Result<_>>()?))
         }
         ExprKind::Lambda { .. } => return Err(Error::internal("a lambda stands outside a call")),
     })
@@ -171,7 +211,37 @@ fn scalar(value: &Value, ty: &SqlType) -> Result<ScalarValue> {
     })
 }
 
-fn arithmetic(op: ArithmeticOp, left: &Expr, right: &Expr, ty: &SqlType) -> Result<DfExpr> {
+/// `expr` as an operand that Java would unbox: where a null is no failure by itself, it becomes one.
+fn required(expr: &Expr, translated: DfExpr, place: Place) -> DfExpr {
+    if place.null_is_failure() || never_null(expr) {
+        return translated;
+    }
+    ColumnFunction::new("required", identity(&[&expr.ty]), &expr.ty, |args, _| {
+        if args[0].null_count() > 0 { Err(NULL_OPERAND.to_string()) } else { Ok(Arc::clone(&args[0])) }
+    })
+    .call(vec![translated])
+}
+
+fn present(expr: &Expr, place: Place) -> Result<DfExpr> {
+    present_as(expr, &expr.ty, place)
+}
+
+fn present_as(expr: &Expr, ty: &SqlType, place: Place) -> Result<DfExpr> {
+    Ok(required(expr, cast_call(expr, ty, place.operand())?, place))
+}
+
+/// An operand of AND, OR, NOT or a condition of CASE; `null_decides`: a null may stand there.
+fn decided(expr: &Expr, place: Place, null_decides: bool) -> Result<DfExpr> {
+    let translated = translate(expr, place)?;
+    Ok(if null_decides { translated } else { required(expr, translated, Place::Inner) })
+}
+
+/// An item of a constructor: if it fails it is null and the rest stays (ksqlDB).
+fn item_or_null(expr: &Expr) -> Result<DfExpr> {
+    if may_fail(expr, Place::Root) { lambda::or_null(expr) } else { value(expr) }
+}
+
+fn arithmetic(op: ArithmeticOp, left: &Expr, right: &Expr, ty: &SqlType, place: Place) -> Result<DfExpr> {
     let native = match op {
         ArithmeticOp::Add => Operator::Plus,
         ArithmeticOp::Subtract => Operator::Minus,
@@ -180,7 +250,7 @@ fn arithmetic(op: ArithmeticOp, left: &Expr, right: &Expr, ty: &SqlType) -> Resu
         ArithmeticOp::Modulo => Operator::Modulo,
     };
     match ty {
-        SqlType::String => Ok(binary(value(left)?, Operator::StringConcat, value(right)?)),
+        SqlType::String => Ok(binary(present(left, place)?, Operator::StringConcat, present(right, place)?)),
         SqlType::Decimal { precision, scale } => {
             let (left_type, right_type) = (as_decimal(&left.ty), as_decimal(&right.ty));
             let (SqlType::Decimal { scale: left_scale, .. }, SqlType::Decimal { scale: right_scale, .. }) =
@@ -197,16 +267,16 @@ fn arithmetic(op: ArithmeticOp, left: &Expr, right: &Expr, ty: &SqlType) -> Resu
             };
             let function =
                 ColumnFunction::new("decimal", format!("{operation:?}"), ty, move |args, _| operation.evaluate(args));
-            Ok(function.call(vec![cast_call(left, &left_type)?, cast_call(right, &right_type)?]))
+            Ok(function.call(vec![present_as(left, &left_type, place)?, present_as(right, &right_type, place)?]))
         }
         SqlType::Integer | SqlType::Bigint if matches!(op, ArithmeticOp::Divide | ArithmeticOp::Modulo) => {
             let result = ty.clone();
             let function = ColumnFunction::new("divide", format!("{op:?} {ty}"), ty, move |args, _| {
                 divide_integers(op, args, &result)
             });
-            Ok(function.call(vec![cast_call(left, ty)?, cast_call(right, ty)?]))
+            Ok(function.call(vec![present_as(left, ty, place)?, present_as(right, ty, place)?]))
         }
-        ty if ty.is_numeric() => Ok(binary(cast_call(left, ty)?, native, cast_call(right, ty)?)),
+        ty if ty.is_numeric() => Ok(binary(present_as(left, ty, place)?, native, present_as(right, ty, place)?)),
         other => Err(Error::internal(format!("no arithmetic gives {other}"))),
     }
 }
@@ -233,10 +303,11 @@ fn compared_as(left: &SqlType, right: &SqlType) -> SqlType {
     }
 }
 
-fn comparison(op: ComparisonOp, left: &Expr, right: &Expr, null_is_false: bool) -> Result<DfExpr> {
+fn comparison(op: ComparisonOp, left: &Expr, right: &Expr, place: Place) -> Result<DfExpr> {
     let ty = compared_as(&left.ty, &right.ty);
-    let (first, second) = (cast_call(left, &ty)?, cast_call(right, &ty)?);
     let distinct = matches!(op, ComparisonOp::IsDistinctFrom | ComparisonOp::IsNotDistinctFrom);
+    let beneath = if distinct { Place::Inner } else { compared_at(place) };
+    let (first, second) = (cast_call(left, &ty, beneath)?, cast_call(right, &ty, beneath)?);
     if ty.is_nested() {
         let negated = matches!(op, ComparisonOp::NotEqual | ComparisonOp::IsDistinctFrom);
         let function = ColumnFunction::new("equal", format!("{op:?} {ty}"), &SqlType::Boolean, move |args, _| {
@@ -255,7 +326,12 @@ fn comparison(op: ComparisonOp, left: &Expr, right: &Expr, null_is_false: bool) 
         ComparisonOp::IsNotDistinctFrom => Operator::IsNotDistinctFrom,
     };
     let compared = binary(first, operator, second);
-    Ok(if distinct || null_is_false { compared } else { DfExpr::IsTrue(Box::new(compared)) })
+    Ok(if distinct || place.null_is_false() { compared } else { DfExpr::IsTrue(Box::new(compared)) })
+}
+
+/// Where the sides of a comparison stand: in a conjunct, a null side drops the row as a failure does.
+fn compared_at(place: Place) -> Place {
+    if place == Place::Conjunct { Place::Root } else { Place::Inner }
 }
 
 fn nested_equality(args: &[ArrayRef], distinct: bool, negated: bool) -> std::result::Result<ArrayRef, String> {
@@ -284,13 +360,13 @@ fn like_call(text: &Expr, pattern: &Expr, escape: Option<char>, negated: bool) -
     let function = ColumnFunction::new("like", identity, &SqlType::Boolean, move |args, _| {
         like(args, escape, negated, constant.as_ref())
     });
-    Ok(folded(function.call(vec![value(text)?, value(pattern)?])))
+    Ok(folded(function.call(vec![inner(text)?, inner(pattern)?])))
 }
 
 /// `expr` as `ty`: nothing if it has that type.
-pub(super) fn cast_call(expr: &Expr, to: &SqlType) -> Result<DfExpr> {
+fn cast_call(expr: &Expr, to: &SqlType, place: Place) -> Result<DfExpr> {
     if expr.ty == *to {
-        return value(expr);
+        return translate(expr, place);
     }
     if let ExprKind::Literal(Value::Null) = expr.kind {
         return Ok(DfExpr::Literal(null(to)?, None));
@@ -301,7 +377,7 @@ pub(super) fn cast_call(expr: &Expr, to: &SqlType) -> Result<DfExpr> {
     let (from, target) = (expr.ty.clone(), to.clone());
     let function =
         ColumnFunction::new("cast", identity(&[&from, to]), to, move |args, _| cast::cast(&args[0], &from, &target));
-    Ok(folded(function.call(vec![value(expr)?])))
+    Ok(folded(function.call(vec![translate(expr, place)?])))
 }
 
 /// The evaluation of a call; a STRING in front may be an interval unit, which the tree keeps as text.
@@ -328,7 +404,7 @@ fn call(name: &str, args: &[Expr], ty: &SqlType) -> Result<DfExpr> {
         evaluate(args, &CallContext { types: &types, returns: &returns, rows, lambdas: &[] })
     });
     let function = if deterministic { function } else { function.volatile() };
-    Ok(folded(function.call(args.iter().map(value).collect::<Result<_>>()?)))
+    Ok(folded(function.call(args.iter().map(inner).collect::<Result<_>>()?)))
 }
 
 /// A deterministic operation on constants as its value.
@@ -373,7 +449,9 @@ fn never_null(expr: &Expr) -> bool {
 }
 
 /// Whether an expression can fail for a row; casts and calls are not looked into.
-fn may_fail(expr: &Expr) -> bool {
+fn may_fail(expr: &Expr, place: Place) -> bool {
+    let inner = |e: &Expr| may_fail(e, Place::Inner);
+    let unboxed = |e: &Expr| !place.null_is_failure() && !never_null(e) || may_fail(e, place.operand());
     match &expr.kind {
         ExprKind::Column(_) | ExprKind::Literal(_) => false,
         ExprKind::Arithmetic { op, left, right } => {
@@ -382,26 +460,72 @@ fn may_fail(expr: &Expr) -> bool {
                 SqlType::Integer | SqlType::Bigint => !matches!(op, ArithmeticOp::Divide | ArithmeticOp::Modulo),
                 _ => false,
             };
-            !total || may_fail(left) || may_fail(right)
+            !total || unboxed(left) || unboxed(right)
         }
         ExprKind::Comparison { left, right, .. } => {
             let widens = left.ty == right.ty || left.ty.is_numeric() && right.ty.is_numeric();
-            !widens || may_fail(left) || may_fail(right)
+            let beneath = compared_at(place);
+            !widens || may_fail(left, beneath) || may_fail(right, beneath)
         }
-        ExprKind::And(left, right) | ExprKind::Or(left, right) => may_fail(left) || may_fail(right),
-        ExprKind::Negate(inner) | ExprKind::Not(inner) | ExprKind::IsNull { expr: inner, .. } => may_fail(inner),
+        ExprKind::And(left, right) | ExprKind::Or(left, right) => {
+            !never_null(left) || !never_null(right) || may_fail(left, place) || may_fail(right, place)
+        }
+        ExprKind::Negate(operand) | ExprKind::Not(operand) => unboxed(operand),
+        ExprKind::IsNull { expr, .. } => inner(expr),
         ExprKind::Like { expr, pattern, .. } => {
-            may_fail(expr) || !matches!(pattern.kind, ExprKind::Literal(Value::String(_)))
+            inner(expr) || !matches!(pattern.kind, ExprKind::Literal(Value::String(_)))
         }
-        ExprKind::Cast(inner) => {
+        ExprKind::Cast(operand) => {
             let widens = matches!(
-                (&inner.ty, &expr.ty),
+                (&operand.ty, &expr.ty),
                 (SqlType::Integer, SqlType::Bigint | SqlType::Double) | (SqlType::Bigint, SqlType::Double)
             );
-            !widens && !matches!(inner.kind, ExprKind::Literal(_)) || may_fail(inner)
+            !widens && !matches!(operand.kind, ExprKind::Literal(_)) || may_fail(operand, place.operand())
         }
-        ExprKind::Subscript { base, index } => may_fail(base) || may_fail(index),
-        ExprKind::Field { base, .. } => may_fail(base),
+        ExprKind::Subscript { base, index } => inner(base) || inner(index),
+        ExprKind::Field { base, .. } => inner(base),
+        ExprKind::Case { branches, otherwise } => {
+            branches.iter().any(|(when, then)| {
+                !never_null(when) || may_fail(when, Place::Condition) || may_fail(then, place.operand())
+            }) || otherwise.as_ref().is_some_and(|e| may_fail(e, place.operand()))
+        }
+        ExprKind::Array(_) | ExprKind::Map(_) | ExprKind::Struct(_) => false,
         _ => true,
+    }
+}
+
+/// Columns that fail a row by being null there, whatever the rest of the row is: operands of inner arithmetic.
+pub fn required_columns(expr: &Expr, place: Place, out: &mut Vec<String>) {
+    match &expr.kind {
+        ExprKind::Arithmetic { left, right, .. } => {
+            for side in [left, right] {
+                let mut side = &**side;
+                required_columns(side, place.operand(), out);
+                while let ExprKind::Cast(operand) = &side.kind {
+                    side = operand;
+                }
+                if let (ExprKind::Column(name), false) = (&side.kind, place.null_is_failure()) {
+                    out.push(name.clone());
+                }
+            }
+        }
+        ExprKind::Comparison { left, right, .. } => {
+            required_columns(left, compared_at(place), out);
+            required_columns(right, compared_at(place), out);
+        }
+        ExprKind::And(left, _) => required_columns(left, place, out),
+        ExprKind::Or(left, _) => {
+            required_columns(left, if place.null_is_false() { Place::Condition } else { place }, out)
+        }
+        ExprKind::Not(operand) | ExprKind::Cast(operand) | ExprKind::Negate(operand) => {
+            required_columns(operand, place.operand(), out);
+        }
+        ExprKind::Case { branches, .. } => {
+            if let Some((when, _)) = branches.first() {
+                required_columns(when, Place::Condition, out);
+            }
+        }
+        ExprKind::Array(_) | ExprKind::Map(_) | ExprKind::Struct(_) | ExprKind::Lambda { .. } => {}
+        _ => expr.children().into_iter().for_each(|child| required_columns(child, Place::Inner, out)),
     }
 }

@@ -1,0 +1,183 @@
+//! `headwater test`: runs test cases against a fresh in-memory engine each and says which pass.
+//!
+//! ```text
+//! headwater test [--report FILE] [--filter TEXT] PATH...
+//! ```
+//!
+//! A PATH is a file or a folder of
+//!
+//! | file | holds |
+//! |---|---|
+//! | `*.jsonl` | one case a line |
+//! | `*.json` | `{"tests": [ … ]}`: ksqlDB's own form, its format and config lists expanded |
+//! | `*.sql` | scripts of `--@test:` sections with ASSERT statements |
+//!
+//! Cases with records run in step mode on a clock that stands at 1970, record by record in the order given ([`records`]);
+//! scripts step after every insert ([`script`]); cases with HTTP responses run freely through the server ([`rest`]).
+//! A case that panics or takes longer than [`CASE_TIME_MAX`] fails, and the run goes on.
+
+mod bytes;
+mod case;
+mod compare;
+mod fixture;
+mod load;
+mod post;
+mod records;
+mod report;
+mod rest;
+mod script;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use self::case::{Case, Suite};
+use self::report::{Failure, Report};
+use crate::exit::{self, Exit};
+
+/// How long a case may take before it counts as failed.
+const CASE_TIME_MAX: Duration = Duration::from_secs(10);
+/// Plans nest deeply; cases get the stack a main thread has.
+const CASE_STACK_BYTES: usize = 8 << 20;
+
+#[derive(Debug, Clone, clap::Args)]
+pub struct TestArgs {
+    /// Write one JSON object per case to this file
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+    /// Run only cases whose id or capability contains this text
+    #[arg(long, value_name = "TEXT")]
+    pub filter: Option<String>,
+    /// Files (.jsonl, .json, .sql) or folders of them
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+}
+
+/// Success if all cases pass.
+pub fn run(args: &TestArgs) -> Result<(), Exit> {
+    match run_cases(args) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(Exit::Tests),
+        Err(message) => exit::usage(&message),
+    }
+}
+
+fn run_cases(args: &TestArgs) -> Result<bool, String> {
+    let mut cases = load::load(&args.paths)?;
+    if let Some(filter) = &args.filter {
+        cases.retain(|case| case.id.contains(filter.as_str()) || case.capability.contains(filter.as_str()));
+    }
+    let mut report_file = match &args.report {
+        Some(path) => {
+            Some(BufWriter::new(File::create(path).map_err(|e| format!("cannot write {}: {e}", path.display()))?))
+        }
+        None => None,
+    };
+    let panics = PanicTexts::install();
+    let mut tally: BTreeMap<String, (usize, usize)> = BTreeMap::new();
+    for case in &cases {
+        let report = run_guarded(case, &panics);
+        let passed = report.failure.is_none();
+        let (passes, fails) = tally.entry(case.capability.clone()).or_default();
+        *(if passed { passes } else { fails }) += 1;
+        match &report.failure {
+            None => println!("pass  {}", case.id),
+            Some(failure) => println!("FAIL  {}: {}", case.id, one_line(&failure.why)),
+        }
+        if let Some(file) = &mut report_file {
+            let line = report.to_json(&case.id);
+            writeln!(file, "{line}")
+                .and_then(|()| file.flush())
+                .map_err(|e| format!("cannot write the report: {e}"))?;
+        }
+    }
+    print_table(&tally);
+    let passed: usize = tally.values().map(|(passes, _)| passes).sum();
+    println!("{passed} passed, {} failed", cases.len() - passed);
+    Ok(passed == cases.len())
+}
+
+/// Runs a case on a thread of its own, so that neither a panic nor an endless loop ends the run.
+fn run_guarded(case: &Case, panics: &PanicTexts) -> Report {
+    let (send, receive) = channel();
+    let owned = case.clone();
+    let spawned = std::thread::Builder::new().name("case".to_string()).stack_size(CASE_STACK_BYTES).spawn(move || {
+        let report = match owned.suite {
+            Suite::Records => records::run(&owned),
+            Suite::Script => script::run(&owned),
+            Suite::Rest => rest::run(&owned),
+        };
+        // Nobody listens any more once the time is up.
+        let _late = send.send(report);
+    });
+    let thread = match spawned {
+        Ok(thread) => thread,
+        Err(error) => return Report::broken(Failure::other(format!("cannot start a thread: {error}"))),
+    };
+    match receive.recv_timeout(CASE_TIME_MAX) {
+        Ok(report) => report,
+        Err(RecvTimeoutError::Timeout) => {
+            Report::broken(Failure::other(format!("took longer than {} s", CASE_TIME_MAX.as_secs())))
+        }
+        Err(RecvTimeoutError::Disconnected) => {
+            let outcome = thread.join();
+            let text = panics.take().unwrap_or_else(|| "without a message".to_string());
+            debug_assert!(outcome.is_err(), "a thread that ends well sends its report");
+            Report::broken(Failure::other(format!("panic: {text}")))
+        }
+    }
+}
+
+/// Keeps what panics say, instead of printing it between the results.
+struct PanicTexts(std::sync::Arc<std::sync::Mutex<Option<String>>>);
+
+impl PanicTexts {
+    fn install() -> Self {
+        let texts = Self(std::sync::Arc::default());
+        let last = texts.0.clone();
+        std::panic::set_hook(Box::new(move |info| {
+            let payload = info.payload();
+            let text = payload
+                .downcast_ref::<&str>()
+                .map(|s| (*s).to_string())
+                .or_else(|| payload.downcast_ref::<String>().cloned())
+                .unwrap_or_default();
+            let place = info.location().map(|l| format!(" at {}:{}", l.file(), l.line())).unwrap_or_default();
+            if let Ok(mut last) = last.lock() {
+                *last = Some(format!("{text}{place}"));
+            }
+        }));
+        texts
+    }
+
+    fn take(&self) -> Option<String> {
+        self.0.lock().ok()?.take()
+    }
+}
+
+impl Drop for PanicTexts {
+    fn drop(&mut self) {
+        drop(std::panic::take_hook());
+    }
+}
+
+fn one_line(text: &str) -> String {
+    let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match flat.char_indices().nth(300) {
+        Some((at, _)) => format!("{}…", &flat[..at]),
+        None => flat,
+    }
+}
+
+fn print_table(tally: &BTreeMap<String, (usize, usize)>) {
+    let width = tally.keys().map(|name| name.chars().count()).max().unwrap_or(0).max("capability".len());
+    println!();
+    println!("{:width$}  passed  failed", "capability");
+    for (name, (passes, fails)) in tally {
+        println!("{name:width$}  {passes:6}  {fails:6}");
+    }
+    println!();
+}

@@ -1,0 +1,132 @@
+//! Our scalar functions for batch SQL: DataFusion's planner finds them by ksqlDB's names.
+//!
+//! A call's types come from the registry, so `SUBSTRING`, `ROUND` or `CONCAT` mean the same in a bounded query as in a
+//! continuous one. Names that ksqlDB does not have stay DataFusion's. Functions with lambdas are left out: DataFusion
+//! has no place for them among the arguments.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef};
+use datafusion::common::{DataFusionError, Result as DataFusionResult};
+use datafusion::logical_expr::{
+    ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+
+use super::scalar::{self, CallContext};
+use super::udf::invoke;
+use super::{ArgType, Resolved};
+use crate::types::SqlType;
+
+/// Every scalar function without lambdas, under its name in lower case, which is how DataFusion looks names up, and
+/// in upper case, which is how ours fold.
+pub fn scalar_udfs() -> Vec<Arc<ScalarUDF>> {
+    scalar::names()
+        .filter(|name| !scalar::takes_lambda(name))
+        .map(|name| Arc::new(ScalarUDF::new_from_impl(RegistryFunction::new(name))))
+        .collect()
+}
+
+#[derive(Debug, PartialEq, Eq, Hash)]
+struct RegistryFunction {
+    name: String,
+    aliases: Vec<String>,
+    signature: Signature,
+}
+
+impl RegistryFunction {
+    fn new(name: &'static str) -> Self {
+        let volatility = if scalar::is_deterministic(name) { Volatility::Immutable } else { Volatility::Volatile };
+        Self {
+            name: name.to_ascii_lowercase(),
+            aliases: vec![name.to_string()],
+            signature: Signature::user_defined(volatility),
+        }
+    }
+
+    fn resolve(&self, types: &[DataType]) -> DataFusionResult<Resolved> {
+        let args = types.iter().map(arg_type).collect::<DataFusionResult<Vec<_>>>()?;
+        scalar::resolve(&self.name, &args).map_err(|e| DataFusionError::Plan(e.to_string()))
+    }
+}
+
+fn arg_type(ty: &DataType) -> DataFusionResult<ArgType> {
+    match ty {
+        DataType::Null => Ok(ArgType::Null),
+        ty => SqlType::from_arrow(ty).map(ArgType::Sql).map_err(|e| DataFusionError::Plan(e.to_string())),
+    }
+}
+
+impl ScalarUDFImpl for RegistryFunction {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn aliases(&self) -> &[String] {
+        &self.aliases
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn coerce_types(&self, types: &[DataType]) -> DataFusionResult<Vec<DataType>> {
+        Ok(self.resolve(types)?.args.iter().map(SqlType::to_arrow).collect())
+    }
+
+    fn return_type(&self, types: &[DataType]) -> DataFusionResult<DataType> {
+        Ok(self.resolve(types)?.returns.to_arrow())
+    }
+
+    fn return_field_from_args(&self, args: ReturnFieldArgs<'_>) -> DataFusionResult<FieldRef> {
+        let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
+        Ok(Arc::new(Field::new(&self.name, self.return_type(&types)?, true)))
+    }
+
+    fn invoke_with_args(&self, args: ScalarFunctionArgs) -> DataFusionResult<ColumnarValue> {
+        let types: Vec<DataType> = args.arg_fields.iter().map(|f| f.data_type().clone()).collect();
+        let resolved = self.resolve(&types)?;
+        let given: Vec<ArgType> = resolved.args.iter().cloned().map(ArgType::Sql).collect();
+        let (evaluate, deterministic) =
+            scalar::evaluation(&self.name, &given).map_err(|e| DataFusionError::Plan(e.to_string()))?;
+        let expected: Vec<DataType> = resolved.args.iter().map(SqlType::to_arrow).collect();
+        invoke(&args.args, args.number_rows, deterministic, &resolved.returns.to_arrow(), |columns, rows| {
+            let columns = columns
+                .iter()
+                .zip(&expected)
+                .map(|(column, ty)| super::values::conform(Arc::clone(column), ty))
+                .collect::<Result<Vec<_>, _>>()?;
+            evaluate(&columns, &CallContext { types: &resolved.args, returns: &resolved.returns, rows, lambdas: &[] })
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::AsArray;
+    use arrow::datatypes::Int64Type;
+    use datafusion::prelude::SessionContext;
+
+    fn context() -> SessionContext {
+        let context = SessionContext::new();
+        scalar_udfs().into_iter().for_each(|f| context.register_udf((*f).clone()));
+        context
+    }
+
+    async fn first(sql: &str) -> DataFusionResult<arrow::array::ArrayRef> {
+        let batches = context().sql(sql).await?.collect().await?;
+        Ok(Arc::clone(batches[0].column(0)))
+    }
+
+    #[tokio::test]
+    async fn bounded_sql_calls_our_meaning() {
+        let rounded = first("SELECT ROUND(CAST(-2.5 AS DOUBLE))").await.unwrap();
+        assert_eq!(rounded.as_primitive::<Int64Type>().value(0), -2);
+        let joined = first("SELECT CONCAT('a', NULL, 'b')").await.unwrap();
+        assert_eq!(joined.as_string::<i32>().value(0), "ab");
+        assert!(first("SELECT ARRAY_JOIN(1)").await.is_err());
+        assert_eq!(first("SELECT PI()").await.unwrap().len(), 1);
+        let others = first("SELECT date_part('year', DATE '2020-01-01')").await.unwrap();
+        assert_eq!(others.len(), 1);
+    }
+}
