@@ -24,7 +24,8 @@ use headwater_tests::sql::{memory_session, run};
 #[test]
 fn every_file_answers_as_written() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("sql");
-    let mut files: Vec<_> = fs::read_dir(&folder).expect("tests/sql exists").map(|f| f.expect("a file").path()).collect();
+    let mut files: Vec<_> =
+        fs::read_dir(&folder).expect("tests/sql exists").map(|f| f.expect("a file").path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "slt"));
     files.sort();
     assert!(files.len() > 5, "the corpus is not there: {files:?}");

@@ -1,6 +1,8 @@
 //! Tests.
 
+mod corpus;
 mod crash;
 mod engine;
 mod http;
+mod oracle;
 mod splits;

@@ -3,3 +3,4 @@
 pub mod faults;
 pub mod interpreter;
 pub mod records;
+pub mod sql;
