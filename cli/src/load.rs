@@ -177,10 +177,12 @@ impl Progress {
     pub fn show(&self, report: &LoadReport) {
         self.bytes.fetch_max(report.bytes, Ordering::Relaxed);
         self.bar.set_position(self.bytes.load(Ordering::Relaxed));
-        let seconds = self.clock.elapsed().as_secs_f64().max(0.001);
-        // A server tells the rows at the end.
-        if report.rows > 0 {
-            self.bar.set_message(format!("{} rows  {:.0} rows/s", report.rows, report.rows as f64 / seconds));
+        let seconds = self.clock.elapsed().as_secs_f64();
+        // A server tells the rows at the end; the speed of the first moment says nothing.
+        match (report.rows, seconds) {
+            (0, _) => {}
+            (rows, ..0.1) => self.bar.set_message(format!("{rows} rows")),
+            (rows, _) => self.bar.set_message(format!("{rows} rows  {:.0} rows/s", rows as f64 / seconds)),
         }
     }
 
