@@ -1,7 +1,7 @@
 //! `headwater load TARGET FILE`: JSON lines or CSV into a stream, a table or a topic.
 //!
-//! An embedded engine reads the file itself. A server is sent batches of rows through `/inserts-stream`; lines that are
-//! not rows at all are refused by the server one by one, as everywhere. A bad row is counted and never stops a load.
+//! An embedded engine reads the file itself; a server is sent it and does the same. A bad row goes to the rejected log
+//! with its line and the reason, is counted, and never stops a load.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -175,6 +175,9 @@ impl Progress {
     fn show(&self, report: &LoadReport) {
         self.bar.set_position(self.bytes.load(Ordering::Relaxed));
         let seconds = self.clock.elapsed().as_secs_f64().max(0.001);
-        self.bar.set_message(format!("{} rows  {:.0} rows/s", report.rows, report.rows as f64 / seconds));
+        // A server tells the rows at the end.
+        if report.rows > 0 {
+            self.bar.set_message(format!("{} rows  {:.0} rows/s", report.rows, report.rows as f64 / seconds));
+        }
     }
 }

@@ -1,3 +1,5 @@
-//! Harness.
+//! What the tests share.
 
 pub mod faults;
+pub mod interpreter;
+pub mod records;

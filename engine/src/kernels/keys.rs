@@ -243,6 +243,14 @@ impl KeyStore {
         })
     }
 
+    /// A slot's key as bytes in the order of keys.
+    pub fn ordered_bytes(&self, slot: u32) -> Vec<u8> {
+        match &self.keys {
+            Keys::Integer(stored) => (stored[slot as usize] ^ i64::MIN).to_be_bytes().to_vec(),
+            Keys::Text(stored) | Keys::Rows(stored) => stored[slot as usize].to_vec(),
+        }
+    }
+
     /// The order of two slots' keys; by the bytes of the compared form.
     pub fn compare(&self, a: u32, b: u32) -> std::cmp::Ordering {
         match &self.keys {

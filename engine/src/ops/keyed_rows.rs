@@ -79,6 +79,11 @@ impl KeyedRows {
         self.keys.find(&self.index, run, row).filter(|&slot| self.rows.contains(slot))
     }
 
+    /// Time of the stored row.
+    pub fn time(&self, slot: u32) -> i64 {
+        self.times[slot as usize]
+    }
+
     pub fn gather(&self, sources: &[Source]) -> Result<RecordBatch> {
         self.rows.gather(sources, None)
     }

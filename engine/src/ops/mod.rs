@@ -16,6 +16,8 @@
 //! | [`window_aggregate`] | the same per time window; EMIT FINAL | (group, window) → aggregates |
 //! | [`session_aggregate`] | the same per session | (group, session) → aggregates |
 //! | [`stream_table`] | stream rows beside the table's current row | last row per key |
+//! | [`stream_stream`] | rows of two streams close in time | both sides' rows |
+//! | [`table_table`] | rows of two tables by their key | last row per key of both |
 //! | [`limit`] | the first n rows | rows left |
 
 pub mod aggregate;
@@ -31,7 +33,9 @@ pub mod project;
 pub mod rekey;
 pub mod session_aggregate;
 pub mod source_table;
+pub mod stream_stream;
 pub mod stream_table;
+pub mod table_table;
 pub mod window_aggregate;
 
 use crate::error::{Result, RowError};

@@ -7,9 +7,10 @@
 //! ```
 //!
 //! Sessions of a key are merged in order of their ends, the row is added last. A row is late when the session it would
-//! make has `end + gap + grace < stream time`. Sessions with `end <= newest stored end - retention` are forgotten (Kafka
-//! Streams: `KStreamSessionWindowAggregate`). EMIT FINAL says a session once `end + gap + grace < stream time`, ordered by end,
-//! start, key.
+//! make has `end + gap + grace < stream time`. Sessions with `end <= newest stored end - retention` are merged no more and
+//! forgotten (Kafka Streams: `KStreamSessionWindowAggregate`). EMIT FINAL says a session once `end + gap + grace < stream
+//! time`, ordered by end, start, key; until then it is kept in segments of time, as Kafka Streams' stores do, and lost only
+//! with its whole segment.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -28,6 +29,9 @@ use crate::plan::steps::{Aggregate, WindowSpec, WindowSpecKind};
 use crate::rows::{Change, OldRows, Rows, Windows};
 use crate::schema::Schema;
 use crate::state::StateChanges;
+
+/// Shortest segment of time that sessions of EMIT FINAL are forgotten by (Kafka Streams: `segmentInterval`).
+const SEGMENT_MS_MIN: i64 = 60_000;
 
 /// Results of closing sessions that one call of `advance` puts out.
 const FINAL_ROWS_MAX: usize = 4096;
@@ -148,6 +152,7 @@ impl SessionAggregate {
                 continue;
             }
             ctx.counters.accepted += 1;
+            self.overwrite(key, (end, start), &found, rows, emitted, ctx)?;
             self.join(row as u32, key, (start, end), &found, rows, emitted, ctx)?;
             clock.newest = clock.newest.max(end);
             self.groups.set_clock(clock);
@@ -157,6 +162,26 @@ impl SessionAggregate {
             }
         }
         Ok((rows.len(), Then::Continue))
+    }
+
+    /// A session of the same bounds that is too old to be merged makes room.
+    fn overwrite(
+        &mut self,
+        key: u32,
+        bounds: (i64, i64),
+        found: &[(i64, i64, u32)],
+        rows: &Rows,
+        emitted: &mut Emitted,
+        ctx: &mut OpContext<'_>,
+    ) -> Result<()> {
+        let same = |session: &&(i64, i64, u32)| (session.0, session.1) == bounds && !found.contains(session);
+        if let Some(session) = self.sessions.of_key[key as usize].iter().find(same).copied() {
+            self.flush(rows, emitted, ctx)?;
+            self.groups.forget(&[session.2], || self.sessions.key_columns(&[session.2]))?;
+            self.sessions.unlink(key, session);
+            self.sessions.free.push(session.2);
+        }
+        Ok(())
     }
 
     fn closes_one(&self, clock: Clock) -> bool {
@@ -171,7 +196,6 @@ impl SessionAggregate {
     }
 
     /// Makes one session of the found ones and the row.
-    #[expect(clippy::too_many_arguments, reason = "one row's view of the run")]
     fn join(
         &mut self,
         row: u32,
@@ -320,7 +344,11 @@ impl SessionAggregate {
         if clock.newest == NEVER {
             return Ok(());
         }
-        let horizon = clock.newest.saturating_sub(self.retention_ms);
+        let mut horizon = clock.newest.saturating_sub(self.retention_ms);
+        if self.emit_final {
+            let segment_ms = (self.retention_ms / 2).max(SEGMENT_MS_MIN);
+            horizon = horizon.div_euclid(segment_ms) * segment_ms - 1;
+        }
         let expired: Vec<(i64, i64, u32)> =
             self.sessions.by_end.iter().copied().take_while(|&(end, ..)| end <= horizon).collect();
         if expired.is_empty() {

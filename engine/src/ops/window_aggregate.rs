@@ -142,12 +142,12 @@ impl WindowAggregate {
         let oldest = self.keys.windows.range(self.still_open(clock)).next();
         let mut earliest = oldest.map_or(i64::MAX, |(&start, _)| self.closes_at(start));
         let mut i = 0;
-        for row in 0..rows {
+        for (row, &now) in stream.iter().enumerate().take(rows) {
             while i < open.starts.len() && open.row(i) == row {
                 earliest = earliest.min(self.closes_at(open.starts[i]));
                 i += 1;
             }
-            if stream[row] >= earliest {
+            if now >= earliest {
                 return Some(row + 1);
             }
         }

@@ -30,7 +30,9 @@ use crate::ops::project::Project;
 use crate::ops::rekey::Rekey;
 use crate::ops::session_aggregate::SessionAggregate;
 use crate::ops::source_table::SourceTable;
+use crate::ops::stream_stream::{StreamStreamJoin, Within};
 use crate::ops::stream_table::StreamTableJoin;
+use crate::ops::table_table::TableTableJoin;
 use crate::ops::window_aggregate::WindowAggregate;
 use crate::ops::{InputId, Operator};
 use crate::schema::Schema;
@@ -85,6 +87,8 @@ enum Spec {
     Group { aggregate: Box<Aggregate>, input: Schema },
     Aggregate { aggregate: Box<Aggregate>, output: Schema, old: bool },
     StreamTable { kind: JoinKind, right: Schema, right_windowed: bool, output: Schema },
+    TableTable { kind: JoinKind, left: Schema, right: Schema, windowed: bool, output: Schema, old: bool },
+    StreamStream { kind: JoinKind, within: Within, left: Schema, right: Schema, windowed: bool, output: Schema },
     Limit(u64),
 }
 
@@ -159,7 +163,7 @@ impl Lowering {
             }
             StepKind::Rekey { input, key, format } => self.rekey(step, input, key, format, inputs)?,
             StepKind::Aggregate(aggregate) => self.aggregate(step, aggregate, asked, inputs)?,
-            StepKind::Join(join) => self.join(step, join, inputs)?,
+            StepKind::Join(join) => self.join(step, join, asked, inputs)?,
         };
         Ok(node)
     }
@@ -224,7 +228,7 @@ impl Lowering {
         })
     }
 
-    fn join(&mut self, step: &Step, join: &Join, inputs: &mut Vec<StageInput>) -> Result<Node> {
+    fn join(&mut self, step: &Step, join: &Join, asked: Asked, inputs: &mut Vec<StageInput>) -> Result<Node> {
         match &join.shape {
             JoinShape::StreamTable => {
                 let left = self.node(&join.left, Asked::NOTHING, inputs)?;
@@ -237,8 +241,32 @@ impl Lowering {
                 };
                 Ok(self.operator(spec, vec![left, right]))
             }
-            JoinShape::TableTable => Err(not_built("a join of two tables")),
-            JoinShape::StreamStream { .. } => Err(not_built("a join of two streams")),
+            JoinShape::TableTable => {
+                let left = self.node(&join.left, Asked::NOTHING, inputs)?;
+                let right = self.node(&join.right, Asked::NOTHING, inputs)?;
+                let spec = Spec::TableTable {
+                    kind: join.kind,
+                    left: join.left.schema.clone(),
+                    right: join.right.schema.clone(),
+                    windowed: step.windowed.is_some(),
+                    output: step.schema.clone(),
+                    old: asked.old,
+                };
+                Ok(self.operator(spec, vec![left, right]))
+            }
+            JoinShape::StreamStream { before_ms, after_ms, grace_ms } => {
+                let left = self.node(&join.left, Asked::NOTHING, inputs)?;
+                let right = self.node(&join.right, Asked::NOTHING, inputs)?;
+                let spec = Spec::StreamStream {
+                    kind: join.kind,
+                    within: Within { before_ms: *before_ms, after_ms: *after_ms, grace_ms: *grace_ms },
+                    left: join.left.schema.clone(),
+                    right: join.right.schema.clone(),
+                    windowed: step.windowed.is_some(),
+                    output: step.schema.clone(),
+                };
+                Ok(self.operator(spec, vec![left, right]))
+            }
             JoinShape::ForeignKey { .. } => Err(not_built("a foreign-key join")),
         }
     }
@@ -332,7 +360,9 @@ impl Spec {
     fn is_stateful(&self) -> bool {
         match self {
             Spec::SourceTable { old, kept, .. } => *old || *kept,
-            Spec::Aggregate { .. } | Spec::StreamTable { .. } => true,
+            Spec::Aggregate { .. } | Spec::StreamTable { .. } | Spec::TableTable { .. } | Spec::StreamStream { .. } => {
+                true
+            }
             Spec::Filter { .. }
             | Spec::Project { .. }
             | Spec::FlatMap { .. }
@@ -357,6 +387,12 @@ impl Spec {
             Spec::Aggregate { aggregate, output, old } => aggregate_operator(aggregate, output, *old, settings)?,
             Spec::StreamTable { kind, right, right_windowed, output } => {
                 Box::new(StreamTableJoin::new(*kind, right, *right_windowed, output)?)
+            }
+            Spec::TableTable { kind, left, right, windowed, output, old } => {
+                Box::new(TableTableJoin::new(*kind, left, right, *windowed, output, *old)?)
+            }
+            Spec::StreamStream { kind, within, left, right, windowed, output } => {
+                Box::new(StreamStreamJoin::new(*kind, *within, left, right, *windowed, output)?)
             }
             Spec::Limit(rows) => Box::new(Limit::new(*rows)),
         })

@@ -31,6 +31,10 @@ pub trait Fold: Send + 'static {
     fn state_types(&self) -> Vec<SqlType>;
     fn store(&self, states: &[Self::State]) -> Vec<ArrayRef>;
     fn load(&self, arrays: &[ArrayRef]) -> Vec<Self::State>;
+    /// Whether a refused value stops the query.
+    fn is_fatal(&self) -> bool {
+        false
+    }
     /// Why `add` refused a value.
     fn refusal(&self) -> String {
         String::from("value out of range")
@@ -50,6 +54,15 @@ impl<F: Fold> Folded<F> {
 
     pub fn boxed(fold: F, output: &SqlType) -> Box<dyn Aggregator> {
         Box::new(Self::new(fold, output))
+    }
+
+    fn check(&self, errors: &Errors) -> Result<()> {
+        match errors.0.first() {
+            Some(error) if self.fold.is_fatal() => {
+                Err(Error::statement("Exception caught in process").with_cause(&error.message))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn plain(&mut self, groups: &[u32], values: &PrimitiveArray<F::Input>, errors: &mut Errors) -> Results<F::Output> {
@@ -87,6 +100,7 @@ impl<F: Fold> Aggregator for Folded<F> {
         let mut errors = Errors::default();
         if walk.is_plain() && !emit.old {
             let results = self.plain(groups, values, &mut errors);
+            self.check(&errors)?;
             return Ok(Updated { new: Some(results.finish(&self.output)), old: None, errors: errors.0 });
         }
         let undone = args.undo.map(|(values, _)| typed::<F::Input>(&values[0])).transpose()?;
@@ -112,6 +126,7 @@ impl<F: Fold> Aggregator for Folded<F> {
             },
             |states, group| new.push(fold.result(&states[group as usize])),
         );
+        self.check(&errors)?;
         Ok(Updated {
             new: walk.emits().then(|| new.finish(&self.output)),
             old: emit.old.then(|| old.finish(&self.output)),

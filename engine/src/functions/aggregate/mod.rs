@@ -1,16 +1,38 @@
 //! Aggregate functions: running, column at a time.
+//!
+//! A function is written once, as an [`Aggregator`] over dense group numbers: continuous queries ask it for a result per
+//! row, batch SQL ([`datafusion`]) for one at the end, so the two cannot disagree.
+//!
+//! | file | functions |
+//! |---|---|
+//! | [`numeric`] | COUNT, SUM, AVG, STDDEV_SAMP, STDDEV_SAMPLE |
+//! | [`extremes`] | MIN, MAX |
+//! | [`lists`], [`offset`] | COLLECT_LIST, COLLECT_SET, TOPK, TOPKDISTINCT, EARLIEST_BY_OFFSET, LATEST_BY_OFFSET |
+//! | [`tallies`] | HISTOGRAM, ATTR |
+//! | [`sketch`] | COUNT_DISTINCT |
+//! | [`correlation`], [`sum_list`] | CORRELATION, SUM_LIST |
 
+pub mod cells;
+pub mod correlation;
+pub mod datafusion;
 pub mod extremes;
 pub mod fold;
+pub mod lists;
 pub mod numeric;
+pub mod offset;
+pub mod registry;
+pub mod sketch;
 pub mod slots;
+pub mod sum_list;
+pub mod tallies;
+
+pub use self::datafusion::datafusion_udafs;
+pub use self::registry::{create, exists, list, names, resolve};
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::buffer::BooleanBuffer;
 
-use super::{ArgType, FunctionInfo};
-use crate::error::{Error, Result, RowError};
-use crate::plan::expr::Value;
+use crate::error::{Result, RowError};
 use crate::types::SqlType;
 
 /// A resolved aggregate call.
@@ -66,59 +88,4 @@ pub struct Updated {
     /// Result before each emitted row, if asked for.
     pub old: Option<ArrayRef>,
     pub errors: Vec<RowError>,
-}
-
-/// Whether there is an aggregate of that name, in any case.
-pub fn exists(name: &str) -> bool {
-    NAMES.contains(&name.to_ascii_uppercase().as_str())
-}
-
-const NAMES: &[&str] = &["AVG", "COUNT", "MAX", "MIN", "STDDEV_SAMP", "STDDEV_SAMPLE", "SUM"];
-
-pub fn list() -> Vec<FunctionInfo> {
-    Vec::new()
-}
-
-/// Picks the overload. `args` are all arguments as written; constants come last and must be literals, which
-/// `plan::analyze` checks with the count returned.
-pub fn resolve(name: &str, args: &[ArgType]) -> Result<ResolvedAggregate> {
-    let upper = name.to_ascii_uppercase();
-    let Some(ArgType::Sql(ty)) = args.first() else {
-        return match upper.as_str() {
-            "COUNT" => Ok(ResolvedAggregate { args: vec![], constants: 0, returns: SqlType::Bigint, undo: true }),
-            _ => Err(Error::statement(format!("Can't find any functions with the name '{name}'"))),
-        };
-    };
-    let (arg, returns, undo) = match upper.as_str() {
-        "COUNT" => (ty.clone(), SqlType::Bigint, true),
-        "SUM" if ty.is_numeric() => (ty.clone(), ty.clone(), true),
-        "AVG" | "STDDEV_SAMP" | "STDDEV_SAMPLE" if ty.is_numeric() => match ty {
-            SqlType::Decimal { .. } => (SqlType::Double, SqlType::Double, true),
-            other => (other.clone(), SqlType::Double, true),
-        },
-        "MIN" | "MAX" => (ty.clone(), ty.clone(), false),
-        _ => return Err(Error::statement(format!("Can't find any functions with the name '{name}'"))),
-    };
-    Ok(ResolvedAggregate { args: vec![arg], constants: 0, returns, undo })
-}
-
-/// `limits`: settings by name (`ksql.functions.collect_list.limit` …).
-pub fn create(
-    name: &str,
-    args: &[SqlType],
-    _constants: &[Value],
-    _limits: &std::collections::BTreeMap<String, String>,
-) -> Result<Box<dyn Aggregator>> {
-    let upper = name.to_ascii_uppercase();
-    let argument = || args.first().ok_or_else(|| Error::internal(format!("{upper} was given no argument")));
-    match upper.as_str() {
-        "COUNT" => Ok(Box::new(numeric::Count::default())),
-        "SUM" => numeric::sum(argument()?),
-        "AVG" => numeric::average(argument()?),
-        "MIN" => extremes::extreme(extremes::Extreme::Least, argument()?),
-        "MAX" => extremes::extreme(extremes::Extreme::Greatest, argument()?),
-        "STDDEV_SAMP" => numeric::variance(argument()?, false),
-        "STDDEV_SAMPLE" => numeric::variance(argument()?, true),
-        _ => Err(Error::statement(format!("Can't find any functions with the name '{name}'"))),
-    }
 }

@@ -148,6 +148,7 @@ where
 struct DecimalSum {
     ty: SqlType,
     limit: i256,
+    overflow_is_fatal: bool,
 }
 
 impl DecimalSum {
@@ -199,8 +200,12 @@ impl Fold for DecimalSum {
         arrays[0].as_primitive::<Decimal256Type>().values().to_vec()
     }
 
+    fn is_fatal(&self) -> bool {
+        self.overflow_is_fatal
+    }
+
     fn refusal(&self) -> String {
-        format!("Numeric field overflow: the sum does not fit {}", self.ty)
+        String::from("Numeric field overflow")
     }
 }
 
@@ -423,15 +428,21 @@ fn wrong(function: &str, ty: &SqlType) -> Error {
     Error::internal(format!("{function} has no form for {ty}"))
 }
 
-pub fn sum(ty: &SqlType) -> Result<Box<dyn Aggregator>> {
-    let marker = || ty.clone();
+/// `overflow_is_fatal`: a DECIMAL sum out of range stops the query, as in ksqlDB, instead of leaving the sum as it was.
+pub fn sum(ty: &SqlType, overflow_is_fatal: bool) -> Result<Box<dyn Aggregator>> {
+    fn form<T: ArrowPrimitiveType + Send>(ty: &SqlType) -> Box<dyn Aggregator>
+    where
+        T::Native: ArrowNativeTypeOp,
+    {
+        Folded::boxed(Sum::<T>(std::marker::PhantomData, ty.clone()), ty)
+    }
     Ok(match ty {
-        SqlType::Integer => Folded::boxed(Sum::<Int32Type>(std::marker::PhantomData, marker()), ty),
-        SqlType::Bigint => Folded::boxed(Sum::<Int64Type>(std::marker::PhantomData, marker()), ty),
-        SqlType::Double => Folded::boxed(Sum::<Float64Type>(std::marker::PhantomData, marker()), ty),
+        SqlType::Integer => form::<Int32Type>(ty),
+        SqlType::Bigint => form::<Int64Type>(ty),
+        SqlType::Double => form::<Float64Type>(ty),
         SqlType::Decimal { precision, .. } => {
             let limit = i256::from_i128(10).wrapping_pow(u32::from(*precision));
-            Folded::boxed(DecimalSum { ty: ty.clone(), limit }, ty)
+            Folded::boxed(DecimalSum { ty: ty.clone(), limit, overflow_is_fatal }, ty)
         }
         other => return Err(wrong("SUM", other)),
     })

@@ -1,7 +1,235 @@
 //! Functions of DATE, TIME and TIMESTAMP.
+//!
+//! Patterns are Java's (`values::java_time`). The old functions `STRINGTODATE`, `TIMESTAMPTOSTRING` and their kin work on
+//! INT days and BIGINT milliseconds instead of DATE and TIMESTAMP; without a zone they use UTC.
 
-use super::ScalarFunction;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, Int32Array, Int64Array};
+use arrow::datatypes::{Date32Type, Int32Type, Int64Type, Time32MillisecondType, TimestampMillisecondType};
+
+use super::{CallContext, Evaluated, ScalarFunction};
+use crate::clock::{Clock, SystemClock};
+use crate::functions::columns::{Input, Output, Str, column, map1, map3};
+use crate::functions::values::civil::{DAY_MS, date_of, days_in_month, days_of};
+use crate::functions::values::java_time::{Pattern, Zone};
+
+const CATEGORY: &str = "DATE / TIME";
 
 pub fn functions() -> Vec<ScalarFunction> {
-    Vec::new()
+    let mut functions = texts();
+    functions.extend(numbers());
+    functions.extend(intervals());
+    functions
+}
+
+/// Between texts and times.
+fn texts() -> Vec<ScalarFunction> {
+    let function = |name, description| ScalarFunction::new(name, CATEGORY, description);
+    vec![
+        function("FORMAT_DATE", "A date as text, by a pattern.")
+            .overload("(DATE date, STRING format) -> STRING", |args, _| {
+                by_pattern::<Date32Type, Str>(args, |pattern, _, days| pattern.format_date(days))
+            }),
+        function("FORMAT_TIME", "A time of day as text, by a pattern.")
+            .overload("(TIME time, STRING format) -> STRING", |args, _| {
+                by_pattern::<Time32MillisecondType, Str>(args, |pattern, _, ms| pattern.format_time(ms))
+            }),
+        function("FORMAT_TIMESTAMP", "A timestamp as text, by a pattern, in a zone.")
+            .overload("(TIMESTAMP timestamp, STRING format) -> STRING", format_timestamps)
+            .overload("(TIMESTAMP timestamp, STRING format, STRING timezone) -> STRING", format_timestamps),
+        function("PARSE_DATE", "The date of a text, by a pattern.")
+            .overload("(STRING formattedDate, STRING format) -> DATE", |args, _| {
+                by_pattern::<Str, Date32Type>(args, |pattern, _, text| pattern.parse_date(text))
+            }),
+        function("PARSE_TIME", "The time of day of a text, by a pattern.")
+            .overload("(STRING formattedTime, STRING format) -> TIME", |args, _| {
+                by_pattern::<Str, Time32MillisecondType>(args, |pattern, _, text| pattern.parse_time(text))
+            }),
+        function("PARSE_TIMESTAMP", "The timestamp of a text, by a pattern; a zone in the text comes first.")
+            .overload(
+                "(STRING formattedTimestamp, STRING format) -> TIMESTAMP",
+                parse_timestamps::<TimestampMillisecondType>,
+            )
+            .overload(
+                "(STRING formattedTimestamp, STRING format, STRING timezone) -> TIMESTAMP",
+                parse_timestamps::<TimestampMillisecondType>,
+            ),
+        function("DATETOSTRING", "Days since 1970-01-01 as text; FORMAT_DATE is its successor.")
+            .overload("(INT epochDays, STRING format) -> STRING", |args, _| {
+                by_pattern::<Int32Type, Str>(args, |pattern, _, days| pattern.format_date(days))
+            }),
+        function("STRINGTODATE", "Days since 1970-01-01 of a text; PARSE_DATE is its successor.")
+            .overload("(STRING formattedDate, STRING format) -> INT", |args, _| {
+                by_pattern::<Str, Int32Type>(args, |pattern, _, text| pattern.parse_date(text))
+            }),
+        function("TIMESTAMPTOSTRING", "Milliseconds since 1970-01-01 as text; FORMAT_TIMESTAMP is its successor.")
+            .overload("(BIGINT epochMilli, STRING format) -> STRING", format_longs)
+            .overload("(BIGINT epochMilli, STRING format, STRING timezone) -> STRING", format_longs),
+        function("STRINGTOTIMESTAMP", "Milliseconds since 1970-01-01 of a text; PARSE_TIMESTAMP is its successor.")
+            .overload("(STRING formattedTimestamp, STRING format) -> BIGINT", parse_timestamps::<Int64Type>)
+            .overload(
+                "(STRING formattedTimestamp, STRING format, STRING timezone) -> BIGINT",
+                parse_timestamps::<Int64Type>,
+            ),
+    ]
+}
+
+/// Between numbers and times, and between zones.
+fn numbers() -> Vec<ScalarFunction> {
+    let function = |name, description| ScalarFunction::new(name, CATEGORY, description);
+    vec![
+        function("FROM_DAYS", "The date of a number of days since 1970-01-01.")
+            .overload("(INT days) -> DATE", |args, _| map1::<Int32Type, Date32Type>(args, |days| Ok(Some(days)))),
+        function("FROM_UNIXTIME", "The timestamp of milliseconds since 1970-01-01.")
+            .overload("(BIGINT epochMilli) -> TIMESTAMP", |args, _| {
+                map1::<Int64Type, TimestampMillisecondType>(args, |ms| Ok(Some(ms)))
+            }),
+        function("UNIX_DATE", "Days since 1970-01-01 of a date, or of today.")
+            .volatile()
+            .overload("() -> INT", |_, ctx| {
+                let today = SystemClock.now_ms().div_euclid(DAY_MS) as i32;
+                Ok(Arc::new(Int32Array::from_value(today, ctx.rows)))
+            })
+            .overload("(DATE date) -> INT", |args, _| map1::<Date32Type, Int32Type>(args, |days| Ok(Some(days)))),
+        function("UNIX_TIMESTAMP", "Milliseconds since 1970-01-01 of a timestamp, or of now.")
+            .volatile()
+            .overload("() -> BIGINT", |_, ctx| Ok(Arc::new(Int64Array::from_value(SystemClock.now_ms(), ctx.rows))))
+            .overload("(TIMESTAMP timestamp) -> BIGINT", |args, _| {
+                map1::<TimestampMillisecondType, Int64Type>(args, |ms| Ok(Some(ms)))
+            }),
+        function(
+            "CONVERT_TZ",
+            "The timestamp whose clock in the second zone shows what this one's shows in the first.",
+        )
+        .overload("(TIMESTAMP timestamp, STRING fromTimeZone, STRING toTimeZone) -> TIMESTAMP", |args, _| {
+            map3::<TimestampMillisecondType, Str, Str, TimestampMillisecondType>(args, |ms, from, to| {
+                let instant = Zone::new(from)?.to_utc(ms);
+                let shifted = Zone::new(to)?.offset_at(instant) * 1000;
+                Ok(instant.checked_add(shifted))
+            })
+        }),
+    ]
+}
+
+fn intervals() -> Vec<ScalarFunction> {
+    let function = |name, description| ScalarFunction::new(name, CATEGORY, description);
+    vec![
+        function("DATEADD", "The date a number of units later.")
+            .overload("(UNIT unit, INT interval, DATE date) -> DATE", |args, _| dates_plus(args, 1)),
+        function("DATESUB", "The date a number of units earlier.")
+            .overload("(UNIT unit, INT interval, DATE date) -> DATE", |args, _| dates_plus(args, -1)),
+        function("TIMEADD", "The time of day a number of units later, around midnight.")
+            .overload("(UNIT unit, INT interval, TIME time) -> TIME", |args, _| times_plus(args, 1)),
+        function("TIMESUB", "The time of day a number of units earlier, around midnight.")
+            .overload("(UNIT unit, INT interval, TIME time) -> TIME", |args, _| times_plus(args, -1)),
+        function("TIMESTAMPADD", "The timestamp a number of units later.")
+            .overload("(UNIT unit, INT interval, TIMESTAMP timestamp) -> TIMESTAMP", |args, _| {
+                timestamps_plus(args, 1)
+            }),
+        function("TIMESTAMPSUB", "The timestamp a number of units earlier.")
+            .overload("(UNIT unit, INT interval, TIMESTAMP timestamp) -> TIMESTAMP", |args, _| {
+                timestamps_plus(args, -1)
+            }),
+    ]
+}
+
+/// Value, pattern and perhaps zone, row by row; pattern and zone are read again only when they change.
+fn by_pattern<A: Input, R: Output>(
+    args: &[ArrayRef],
+    f: impl Fn(&Pattern, &Zone, A::Value<'_>) -> Result<R::Owned, String>,
+) -> Evaluated {
+    let (values, patterns) = (column::<A>(&args[0]), column::<Str>(&args[1]));
+    let zones = args.get(2).map(column::<Str>);
+    let mut pattern: Option<(&str, Pattern)> = None;
+    let mut zone: (&str, Zone) = ("", Zone::UTC);
+    R::build(values.len(), |row| {
+        if values.is_null(row) || patterns.is_null(row) || zones.is_some_and(|z| z.is_null(row)) {
+            return Ok(None);
+        }
+        let text = patterns.value(row);
+        if pattern.as_ref().is_none_or(|(known, _)| *known != text) {
+            pattern = Some((text, Pattern::new(text)?));
+        }
+        if let Some(zones) = zones
+            && zones.value(row) != zone.0
+        {
+            zone = (zones.value(row), Zone::new(zones.value(row))?);
+        }
+        match &pattern {
+            Some((_, pattern)) => f(pattern, &zone.1, A::value(values, row)).map(Some),
+            None => Ok(None),
+        }
+    })
+}
+
+fn format_timestamps(args: &[ArrayRef], _: &CallContext<'_>) -> Evaluated {
+    by_pattern::<TimestampMillisecondType, Str>(args, |pattern, zone, ms| pattern.format_timestamp(ms, zone))
+}
+
+fn format_longs(args: &[ArrayRef], _: &CallContext<'_>) -> Evaluated {
+    by_pattern::<Int64Type, Str>(args, |pattern, zone, ms| pattern.format_timestamp(ms, zone))
+}
+
+fn parse_timestamps<R: Output<Owned = i64>>(args: &[ArrayRef], _: &CallContext<'_>) -> Evaluated {
+    by_pattern::<Str, R>(args, |pattern, zone, text| pattern.parse_timestamp(text, zone))
+}
+
+/// An interval: whole months, or milliseconds.
+enum Span {
+    Months(i64),
+    Milliseconds(i64),
+}
+
+fn span(unit: &str, interval: i64) -> Result<Span, String> {
+    let milliseconds =
+        |each: i64| interval.checked_mul(each).map(Span::Milliseconds).ok_or("the interval is too long".to_string());
+    match unit.trim().to_ascii_uppercase().trim_end_matches('S') {
+        "YEAR" => Ok(Span::Months(interval * 12)),
+        "MONTH" => Ok(Span::Months(interval)),
+        "WEEK" => milliseconds(7 * DAY_MS),
+        "DAY" => milliseconds(DAY_MS),
+        "HOUR" => milliseconds(3_600_000),
+        "MINUTE" => milliseconds(60_000),
+        "SECOND" => milliseconds(1000),
+        "MILLISECOND" => milliseconds(1),
+        _ => Err(format!("Unknown interval unit: {unit}")),
+    }
+}
+
+/// A time an interval later; a day beyond the month's last is the last.
+fn plus(ms: i64, span: &Span) -> Result<i64, String> {
+    let too_far = || "the time is out of range".to_string();
+    match span {
+        Span::Milliseconds(more) => ms.checked_add(*more).ok_or_else(too_far),
+        Span::Months(months) => {
+            let (year, month, day) = date_of(ms.div_euclid(DAY_MS));
+            let total = year * 12 + i64::from(month - 1) + months;
+            let (year, month) = (total.div_euclid(12), total.rem_euclid(12) as u32 + 1);
+            let days = days_of(year, month, day.min(days_in_month(year, month)));
+            days.checked_mul(DAY_MS).and_then(|d| d.checked_add(ms.rem_euclid(DAY_MS))).ok_or_else(too_far)
+        }
+    }
+}
+
+fn dates_plus(args: &[ArrayRef], sign: i64) -> Evaluated {
+    map3::<Str, Int32Type, Date32Type, Date32Type>(args, |unit, interval, days| {
+        let later = plus(i64::from(days) * DAY_MS, &span(unit, sign * i64::from(interval))?)?;
+        i32::try_from(later.div_euclid(DAY_MS)).map(Some).map_err(|_| "the date is out of range".to_string())
+    })
+}
+
+fn times_plus(args: &[ArrayRef], sign: i64) -> Evaluated {
+    map3::<Str, Int32Type, Time32MillisecondType, Time32MillisecondType>(args, |unit, interval, ms| {
+        match span(unit, sign * i64::from(interval))? {
+            Span::Milliseconds(more) => Ok(Some((i64::from(ms) + more % DAY_MS).rem_euclid(DAY_MS) as i32)),
+            Span::Months(_) => Err(format!("Unsupported unit: {unit}")),
+        }
+    })
+}
+
+fn timestamps_plus(args: &[ArrayRef], sign: i64) -> Evaluated {
+    map3::<Str, Int32Type, TimestampMillisecondType, TimestampMillisecondType>(args, |unit, interval, ms| {
+        plus(ms, &span(unit, sign * i64::from(interval))?).map(Some)
+    })
 }

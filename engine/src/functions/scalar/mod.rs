@@ -15,9 +15,11 @@ mod dates;
 mod json;
 mod lambdas;
 mod maps;
+mod masks;
 mod mathematics;
 mod nulls;
 mod numbers;
+mod regexps;
 mod text;
 mod urls;
 
@@ -146,6 +148,8 @@ static REGISTRY: LazyLock<BTreeMap<&'static str, ScalarFunction>> = LazyLock::ne
         numbers::functions(),
         mathematics::functions(),
         text::functions(),
+        regexps::functions(),
+        masks::functions(),
         bytes::functions(),
         json::functions(),
         arrays::functions(),

@@ -149,3 +149,131 @@ fn every_function_is_named_in_upper_case_once() {
     assert!(listed.iter().all(|f| f.name == f.name.to_uppercase() && !f.description.is_empty()));
     assert!(listed.iter().all(|f| !f.signatures.is_empty()));
 }
+
+#[test]
+fn urls() {
+    expect_values(&[
+        ("URL_EXTRACT_HOST('http://test@confluent.io:8080')", "confluent.io"),
+        ("URL_EXTRACT_PORT('http://test@confluent.io:8080')", "8080"),
+        ("URL_EXTRACT_PORT('http://confluent.io')", "null"),
+        ("URL_EXTRACT_PROTOCOL('https://a.io/p')", "https"),
+        ("URL_EXTRACT_PROTOCOL('www.confluent.io')", "null"),
+        ("URL_EXTRACT_PATH('http://a.io/p%20q?x')", "/p q"),
+        ("URL_EXTRACT_PATH('http://a.io')", ""),
+        ("URL_EXTRACT_QUERY('http://a.io/?a=b%20c#f')", "a=b c"),
+        ("URL_EXTRACT_QUERY('mailto:a@b.io')", "null"),
+        ("URL_EXTRACT_FRAGMENT('http://a.io/?query#fragment')", "fragment"),
+        ("URL_EXTRACT_HOST('not a url')", "null"),
+        ("URL_EXTRACT_PARAMETER('http://a.io/?one=a&two=b&three', 'two')", "b"),
+        ("URL_EXTRACT_PARAMETER('http://a.io/?one=a&two=b&three', 'three')", ""),
+        ("URL_ENCODE_PARAM('?foo $bar')", "%3Ffoo+%24bar"),
+        ("URL_DECODE_PARAM('%3Ffoo+%24bar')", "?foo $bar"),
+        ("URL_DECODE_PARAM('%zz')", "!"),
+    ]);
+}
+
+#[test]
+fn dates() {
+    expect_values(&[
+        ("FORMAT_DATE(FROM_DAYS(18993), 'dd-MMM-yyyy')", "01-Jan-2022"),
+        ("FORMAT_DATE(FROM_DAYS(1), 'HH')", "!"),
+        ("FORMAT_TIME(CAST('00:01:05' AS TIME), 'HH_mm_ss_SSS')", "00_01_05_000"),
+        (
+            "FORMAT_TIMESTAMP(FROM_UNIXTIME(1526075913000), 'yyyy-MM-dd HH:mm:ss zzz', 'America/Los_Angeles')",
+            "2018-05-11 14:58:33 PDT",
+        ),
+        ("PARSE_DATE('11/05/2019', 'dd/MM/yyyy')", "2019-05-11"),
+        ("PARSE_DATE('2019', 'nonsense')", "!"),
+        ("PARSE_TIME('22:04', 'HH:mm')", "22:04"),
+        (
+            "PARSE_TIMESTAMP('2018-05-11T21:58:33', 'yyyy-MM-dd''T''HH:mm:ss', 'Europe/London')",
+            "2018-05-11T20:58:33.000",
+        ),
+        ("STRINGTODATE('19700102', 'yyyyMMdd')", "1"),
+        ("DATETOSTRING(1, 'yyyy')", "1970"),
+        ("TIMESTAMPTOSTRING(0, 'yyyy-MM-dd HH:mm:ss Z', 'UTC')", "1970-01-01 00:00:00 +0000"),
+        ("STRINGTOTIMESTAMP('1970', 'yyyy')", "0"),
+        ("UNIX_DATE(FROM_DAYS(7))", "7"),
+        ("UNIX_TIMESTAMP(FROM_UNIXTIME(7))", "7"),
+        ("DATEADD(DAYS, 29, PARSE_DATE('2020-01-31', 'yyyy-MM-dd'))", "2020-02-29"),
+        ("DATESUB(DAYS, 5, FROM_DAYS(2))", "1969-12-29"),
+        ("TIMEADD(MINUTES, 2, CAST('23:59' AS TIME))", "00:01"),
+        ("TIMESTAMPSUB(MILLISECONDS, 10, FROM_UNIXTIME(20))", "1970-01-01T00:00:00.010"),
+        ("CONVERT_TZ(FROM_UNIXTIME(100), '+0200', '+0500')", "1970-01-01T03:00:00.100"),
+    ]);
+}
+
+#[test]
+fn texts_are_split_and_searched() {
+    expect_values(&[
+        ("INITCAP('the   Quick br0wn fOx')", "The   Quick Br0wn Fox"),
+        ("REPLACE('anaconda', 'a', 'o')", "onocondo"),
+        ("CONCAT_WS('-', 'a', null, 'b')", "a-b"),
+        ("CONCAT_WS(CAST(null AS STRING), 'a')", "null"),
+        ("SPLIT('a$$b.c', '$$')", "[a, b.c]"),
+        ("SPLIT('abc', '')", "[a, b, c]"),
+        ("SPLIT_TO_MAP('apple:green/banana:yellow/', '/', ':')", "{apple=green, banana=yellow}"),
+        ("SPLIT_TO_MAP('apple:green/banana:yellow', '&', ':')", "{apple=green/banana}"),
+        ("SPLIT_TO_MAP('a:b', ':', ':')", "null"),
+        ("INSTR('corporate floor', 'or')", "2"),
+        ("INSTR('corporate floor', 'or', 4)", "5"),
+        ("INSTR('corporate floor', 'or', -4, 2)", "2"),
+        ("INSTR('short', 'or', 4)", "0"),
+        ("LPAD('foo', 7, 'Bar')", "BarBfoo"),
+        ("RPAD('foo', 7, 'Bar')", "fooBarB"),
+        ("LPAD('foo', 2, 'x')", "fo"),
+        ("LPAD('foo', 7, '')", "null"),
+        ("CHR(22909)", "好"),
+        ("CHR(-1)", "null"),
+        ("CHR('\\u004b')", "K"),
+        ("CHR('k')", "null"),
+        ("ELT(2, 'a', 'b')", "b"),
+        ("ELT(3, 'a', 'b')", "null"),
+        ("FIELD('b', 'a', 'b')", "2"),
+        ("FIELD(null, 'a')", "0"),
+        ("MASK('My Test $123')", "Xx-Xxxx--nnn"),
+        ("MASK('My Test', '*', null, '1', '0')", "*y0*est"),
+        ("MASK_LEFT('My Test', 3)", "Xx-Test"),
+        ("MASK_RIGHT('My Test', 3)", "My Txxx"),
+        ("MASK_KEEP_LEFT('My Test', 3)", "My Xxxx"),
+        ("MASK_KEEP_RIGHT('My Test', 3)", "Xx-Xest"),
+        ("MASK_LEFT('My', -1)", "!"),
+    ]);
+}
+
+#[test]
+fn regular_expressions() {
+    expect_values(&[
+        ("REGEXP_EXTRACT('(.*) (.*)', 'steven zhang', 2)", "zhang"),
+        ("REGEXP_EXTRACT('(.*) (.*)', 'agavra', 2)", "null"),
+        ("REGEXP_EXTRACT('.*', 'all', 5)", "null"),
+        ("REGEXP_EXTRACT('(', 'x')", "!"),
+        ("REGEXP_EXTRACT_ALL('(\\w)(\\d)', 'a1 b2', 2)", "[1, 2]"),
+        ("REGEXP_REPLACE('baabbabaa', '(ab)+', 'cat')", "bacatbcataa"),
+        ("REGEXP_REPLACE('ab', '(a)(b)', '$2$1')", "ba"),
+        ("REGEXP_REPLACE('baab', 'a*', 'X')", "XbXXbX"),
+        ("REGEXP_SPLIT_TO_ARRAY('aabcda', '(ab|cd)')", "[a, , a]"),
+        ("REGEXP_SPLIT_TO_ARRAY('abc', '')", "[a, b, c]"),
+    ]);
+}
+
+#[test]
+fn bytes() {
+    expect_values(&[
+        ("ENCODE('4578616d706C6521', 'hex', 'ascii')", "Example!"),
+        ("ENCODE('0x4578', 'hex', 'utf8')", "Ex"),
+        ("ENCODE('Ελ', 'ascii', 'hex')", "3f3f"),
+        ("ENCODE('Example!', 'ascii', 'base64')", "RXhhbXBsZSE="),
+        ("ENCODE('a', 'ascii', 'nonsense')", "!"),
+        ("FROM_BYTES(TO_BYTES('1aB2', 'hex'), 'hex')", "1AB2"),
+        ("FROM_BYTES(SUBSTRING(TO_BYTES('some', 'utf8'), 2, 2), 'utf8')", "om"),
+        ("INT_FROM_BYTES(TO_BYTES('000007E5', 'hex'))", "2021"),
+        ("INT_FROM_BYTES(TO_BYTES('E5070000', 'hex'), 'LITTLE_ENDIAN')", "2021"),
+        ("INT_FROM_BYTES(TO_BYTES('E507', 'hex'))", "!"),
+        ("DOUBLE_FROM_BYTES(TO_BYTES('3FF8000000000000', 'hex'))", "1.5"),
+        ("MD5('r1')", "7c92cf1eee8d99cc85f8355a3d6e4b86"),
+        ("LEN(UUID())", "36"),
+        ("UUID(TO_BYTES('00112233445566778899aabbccddeeff', 'hex'))", "00112233-4455-6677-8899-aabbccddeeff"),
+        ("CONCAT_WS(TO_BYTES('a', 'ascii'), TO_BYTES('b', 'ascii'), TO_BYTES('c', 'ascii'))", "626163"),
+    ]);
+}

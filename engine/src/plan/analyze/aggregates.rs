@@ -14,9 +14,9 @@ use super::constant;
 use super::expr::{Analyzer, Clause, text};
 use super::formats;
 use super::keys::{KeyColumn, KeyOrigin, joined};
-use super::names::{is_window_bound, place};
+use super::names::{is_window_bound, place, unused};
 use super::projection::{Item, Written};
-use super::query::{Clauses, Input, QueryPlanner, implicit_repartition, unused};
+use super::query::{Clauses, Input, QueryPlanner, implicit_repartition};
 use super::scope::StepScope;
 use super::walk::{find_aggregates, same, visit};
 use crate::error::{Error, Result};
@@ -61,7 +61,7 @@ impl QueryPlanner<'_> {
         let (group, calls) = {
             let scope = StepScope::new(&input.step.schema, self.catalog);
             let group = self.group_columns(&scope, &groups, &clauses.group_by, items)?;
-            let calls = self.calls(&scope, items, having.as_ref(), input.step.table, computed)?;
+            let calls = self.calls(&scope, items, having.as_ref(), &group, input.step.table, computed)?;
             (group, calls)
         };
         let named: Vec<Column> = group.iter().map(|g| Column::new(&g.name, g.expr.ty.clone())).collect();
@@ -233,6 +233,7 @@ impl QueryPlanner<'_> {
         scope: &StepScope<'_>,
         items: &[Item],
         having: Option<&ast::Expr>,
+        group: &[NamedExpr],
         over_table: bool,
         computed: &mut Vec<(ast::Expr, Expr)>,
     ) -> Result<Vec<AggregateCall>> {
@@ -252,6 +253,7 @@ impl QueryPlanner<'_> {
                 without_undo.push(name.clone());
             }
             let output = format!("KSQL_AGG_VARIABLE_{}", calls.len());
+            let output = unused(&output, |n| group.iter().any(|g| g.name == n));
             let made = aggregate_call(&analyzer, name, args, resolved, output).map_err(|e| e.at(*position))?;
             computed.push((call.clone(), Expr::column(&made.output, made.ty.clone())));
             calls.push(made);

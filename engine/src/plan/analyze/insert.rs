@@ -2,13 +2,16 @@
 //!
 //! Columns left out are null; ROWTIME may be given. Tables need their whole key, streams may have none.
 
+use arrow::array::Array;
+
+use super::constant;
 use super::expr::{Analyzer, Clause};
 use super::names::{case_hint, unknown_qualifier};
 use super::scope::NoColumns;
 use super::walk::collect_columns;
 use crate::catalog::Source;
 use crate::error::{Error, Result};
-use crate::plan::expr::Expr;
+use crate::plan::expr::{Expr, ExprKind, Value};
 use crate::plan::{InsertPlan, InsertRow, Planner};
 use crate::schema::{ROWOFFSET, ROWPARTITION, ROWTIME};
 use crate::sql::ast;
@@ -98,9 +101,8 @@ impl Planner<'_> {
             match slot {
                 Slot::RowTime => time = Some(analyzer.column_value(value, ROWTIME, &SqlType::Bigint)?),
                 Slot::Column(index) => {
-                    if let Some(column) = source.schema.columns().nth(*index) {
-                        values[*index] = analyzer.column_value(value, &column.name, &column.ty)?;
-                    }
+                    let Some(column) = source.schema.columns().nth(*index) else { continue };
+                    values[*index] = analyzer.column_value(value, &column.name, &column.ty)?;
                 }
             }
         }
@@ -114,13 +116,23 @@ impl Planner<'_> {
                 missing.join(", ")
             )));
         }
-        let is_null = |e: &Expr| matches!(e.kind, crate::plan::expr::ExprKind::Literal(crate::plan::expr::Value::Null));
         // A key of which nothing is given, or only NULL, is no key.
-        let null_key = keys > 0 && (0..keys).all(|i| is_null(&values[i]));
+        let mut null_key = keys > 0;
+        for value in &values[..keys] {
+            null_key &= is_null(value)?;
+        }
         if source.is_table() && null_key {
             return Err(Error::statement("Primary key columns can not be NULL".to_string()));
         }
         Ok(InsertRow { values, time, null_key })
+    }
+}
+
+fn is_null(value: &Expr) -> Result<bool> {
+    match &value.kind {
+        ExprKind::Literal(Value::Null) => Ok(true),
+        ExprKind::Literal(_) | ExprKind::Array(_) | ExprKind::Map(_) | ExprKind::Struct(_) => Ok(false),
+        _ => Ok(constant::evaluate_array(value)?.is_null(0)),
     }
 }
 

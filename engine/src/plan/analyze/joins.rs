@@ -17,9 +17,9 @@
 use super::expr::{Clause, text};
 use super::formats;
 use super::keys::{KeyColumn, KeyOrigin};
-use super::names::Names;
+use super::names::{Names, unused};
 use super::projection::{Written, projected};
-use super::query::{Clauses, Input, QueryPlanner, implicit_repartition, rekeyed, scan, unused};
+use super::query::{Clauses, Input, QueryPlanner, implicit_repartition, rekeyed, scan};
 use super::scope::StepScope;
 use super::tree::column;
 use super::walk::{collect_columns, same};

@@ -10,6 +10,8 @@
 //! With one source a column keeps its own name. Every source also has the pseudo-columns, a windowed one the window's
 //! bounds; a windowed GROUP BY over one source lends it those bounds in SELECT and GROUP BY.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::tree;
 use super::walk::collect_columns;
 use crate::catalog::{Catalog, Source};
@@ -31,6 +33,8 @@ pub(super) struct Names<'a> {
     pub relations: Vec<Relation<'a>>,
     /// A windowed GROUP BY: bounds may be named although no source has them.
     windowed_group: bool,
+    /// Names inside the plan, by relation and column; empty with one source.
+    inside: Vec<BTreeMap<String, String>>,
 }
 
 /// Pseudo-columns every source has, in ksqlDB's order.
@@ -106,7 +110,8 @@ impl<'a> Names<'a> {
                 .at(relation.position));
             }
         }
-        Ok(Names { relations, windowed_group: query.window.is_some() && query.joins.is_empty() })
+        let inside = if relations.len() > 1 { joined_names(&relations) } else { Vec::new() };
+        Ok(Names { relations, windowed_group: query.window.is_some() && query.joins.is_empty(), inside })
     }
 
     pub fn is_join(&self) -> bool {
@@ -119,7 +124,12 @@ impl<'a> Names<'a> {
 
     /// What a column is called inside the plan.
     pub fn internal(&self, alias: &str, column: &str) -> String {
-        if self.is_join() { format!("{alias}_{column}") } else { column.to_string() }
+        if !self.is_join() {
+            return column.to_string();
+        }
+        let relation = self.relations.iter().position(|r| r.alias == alias);
+        let known = relation.and_then(|r| self.inside[r].get(column));
+        known.cloned().unwrap_or_else(|| format!("{alias}_{column}"))
     }
 
     /// Refuses qualifiers that name no source, anywhere in the query.
@@ -208,6 +218,33 @@ impl<'a> Names<'a> {
             _ => None,
         })
     }
+}
+
+/// `ALIAS_COL` for every column of a join's sources, told apart where two would be the same (`A.B_C` and `A_B.C`).
+fn joined_names(relations: &[Relation<'_>]) -> Vec<BTreeMap<String, String>> {
+    let mut taken: BTreeSet<String> = BTreeSet::new();
+    relations
+        .iter()
+        .map(|relation| {
+            let system = schema::RESERVED_COLUMNS.iter().map(|name| (*name).to_string());
+            let columns = relation.declared().into_iter().map(|c| c.name).chain(system);
+            columns
+                .map(|column| {
+                    let name = unused(&format!("{}_{column}", relation.alias), |n| taken.contains(n));
+                    taken.insert(name.clone());
+                    (column, name)
+                })
+                .collect()
+        })
+        .collect()
+}
+
+/// `wanted`, or `wanted_1`, `wanted_2` … if it is taken.
+pub(super) fn unused(wanted: &str, taken: impl Fn(&str) -> bool) -> String {
+    if !taken(wanted) {
+        return wanted.to_string();
+    }
+    (1_u64..).map(|n| format!("{wanted}_{n}")).find(|n| !taken(n)).unwrap_or_default()
 }
 
 /// Every expression of a query but the star items.

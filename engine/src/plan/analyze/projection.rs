@@ -12,8 +12,8 @@
 use super::ddl::check_timestamp;
 use super::expr::{Clause, text};
 use super::keys;
-use super::names::{self, is_system_column};
-use super::query::{Input, QueryPlanner, unused};
+use super::names::{self, is_system_column, unused};
+use super::query::{Input, QueryPlanner};
 use super::scope::StepScope;
 use super::walk::same;
 use crate::error::{Error, Result};

@@ -17,7 +17,7 @@
 
 use super::expr::{Analyzer, Clause, text};
 use super::keys::{KeyColumn, KeyOrigin};
-use super::names::{self, Names};
+use super::names::{self, Names, unused};
 use super::projection::Item;
 use super::properties::Properties;
 use super::scope::StepScope;
@@ -503,6 +503,7 @@ impl<'a> QueryPlanner<'a> {
                     .map(|(arg, ty)| analyzer.expr_as(arg, ty))
                     .collect::<Result<Vec<_>>>()?;
                 let output = format!("KSQL_SYNTH_{}", functions.len());
+                let output = unused(&output, |n| input.step.schema.column(n).is_some());
                 computed.push((call.clone(), Expr::column(&output, resolved.returns.clone())));
                 functions.push(TableFunctionCall { function: name.clone(), args, output, ty: resolved.returns });
             }
@@ -528,14 +529,6 @@ fn source_key(name: &str) -> KeyColumn {
 
 pub(super) fn is_column(expr: &ast::Expr, wanted: &str) -> bool {
     matches!(expr, ast::Expr::Column { source: None, name, .. } if name == wanted)
-}
-
-/// `wanted`, or `wanted_1`, `wanted_2` … if it is taken.
-pub(super) fn unused(wanted: &str, taken: impl Fn(&str) -> bool) -> String {
-    if !taken(wanted) {
-        return wanted.to_string();
-    }
-    (1..).map(|n| format!("{wanted}_{n}")).find(|n| !taken(n)).unwrap_or_default()
 }
 
 pub(super) fn implicit_repartition() -> Error {

@@ -20,7 +20,7 @@ struct World {
 
 enum Planned {
     Source,
-    Query(QueryPlan),
+    Query(Box<QueryPlan>),
     Pull(PullPlan),
 }
 
@@ -49,14 +49,14 @@ impl World {
                 Statement::CreateAs(create) => {
                     let plan = planner.create_as(create, "Q")?;
                     made.clone_from(&plan.sink);
-                    Planned::Query(plan)
+                    Planned::Query(Box::new(plan))
                 }
-                Statement::InsertSelect(insert) => Planned::Query(planner.insert_select(insert, "Q")?),
+                Statement::InsertSelect(insert) => Planned::Query(Box::new(planner.insert_select(insert, "Q")?)),
                 Statement::InsertValues(insert) => {
                     planner.insert_values(insert)?;
                     Planned::Source
                 }
-                Statement::Query(query) if query.emit.is_some() => Planned::Query(planner.push(query)?),
+                Statement::Query(query) if query.emit.is_some() => Planned::Query(Box::new(planner.push(query)?)),
                 Statement::Query(query) => Planned::Pull(planner.pull(query)?),
                 alter @ Statement::AlterSource { .. } => {
                     let altered = planner.alter_source(alter)?;
@@ -325,7 +325,7 @@ project [ID] [X]
 
 #[test]
 fn push_queries_keep_the_key_and_name_their_columns_in_select_order() {
-    let mut world = World::of(&format!("{T}"));
+    let mut world = World::of(T);
     let Ok(Planned::Query(plan)) = world.run("SELECT NAME AS ID, REF FROM T EMIT CHANGES LIMIT 3;") else {
         panic!("refused")
     };
@@ -397,4 +397,26 @@ fn a_replaced_source_may_only_grow_at_the_end() {
     );
     world.run("ALTER TABLE T ADD COLUMN LAST INT;").unwrap_or_else(|e| panic!("{e}"));
     assert_eq!(world.schema("T"), "ID INTEGER KEY, NAME STRING, REF INTEGER, MORE INTEGER, LAST INTEGER");
+}
+
+#[test]
+fn joined_columns_of_the_same_name_are_told_apart() {
+    let mut world = World::of(
+        "CREATE STREAM L (ID INT KEY, B_C INT) WITH (KAFKA_TOPIC='l', VALUE_FORMAT='JSON');
+         CREATE STREAM R (ID INT KEY, C INT) WITH (KAFKA_TOPIC='r', VALUE_FORMAT='JSON');",
+    );
+    world
+        .run("CREATE STREAM O AS SELECT * FROM L A JOIN R A_B WITHIN 1 HOUR ON A.ID = A_B.ID;")
+        .unwrap_or_else(|e| panic!("{e}"));
+    assert_eq!(world.schema("O"), "A_ID INTEGER KEY, A_B_C INTEGER, A_B_ID INTEGER, A_B_C_1 INTEGER");
+}
+
+#[test]
+fn long_conditions_can_be_stored_and_endless_ones_are_refused() {
+    let mut world = World::of(S);
+    let many = (0..200).map(|i| format!("V = {i}")).collect::<Vec<_>>().join(" OR ");
+    world.run(&format!("CREATE STREAM O AS SELECT * FROM S WHERE {many};")).unwrap_or_else(|e| panic!("{e}"));
+    let sum = vec!["V"; 150].join(" + ");
+    let deep = world.refused(&format!("CREATE STREAM P AS SELECT ID, {sum} FROM S;"));
+    assert!(deep.contains("nested too deeply"), "{deep}");
 }
