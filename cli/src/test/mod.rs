@@ -14,7 +14,7 @@
 //!
 //! Cases with records run in step mode on a clock that stands at 1970, record by record in the order given ([`records`]);
 //! scripts step after every insert ([`script`]); cases with HTTP responses run freely through the server ([`rest`]).
-//! A case that panics or takes longer than [`CASE_TIME_MAX`] fails, and the run goes on.
+//! Functions that only ksqlDB's suites define exist here and nowhere else. A case that panics or takes longer than [`CASE_TIME_MAX`] fails, and the run goes on.
 
 mod bytes;
 mod case;
@@ -76,6 +76,7 @@ fn run_cases(args: &TestArgs) -> Result<bool, String> {
         }
         None => None,
     };
+    headwater_engine::functions::enable_test_functions();
     let panics = PanicTexts::install();
     let mut tally: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for case in &cases {
