@@ -53,6 +53,8 @@ fn differ(expected: &Value, actual: &Value, fractions: Fractions, path: &mut Str
             };
             match found {
                 Some(actual) => differ(expected, actual, fractions, path),
+                // A field that is expected to be null need not be there.
+                None if expected.is_null() => None,
                 None => Some(format!("expected {expected}, got nothing at {path}")),
             }
         }),

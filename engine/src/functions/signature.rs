@@ -119,7 +119,7 @@ impl Signature {
             .enumerate()
             .map(|(index, arg)| match (&self.parameter(index)?.ty, arg) {
                 (ParamType::Lambda { .. }, ArgType::Lambda { body, .. }) => body.clone(),
-                (parameter, ArgType::Sql(ty)) => parameter.taken_from(ty, bound),
+                (parameter, ArgType::Sql(ty)) => parameter.taking(ty, bound),
                 (parameter, _) => parameter.concrete(bound),
             })
             .collect::<Option<Vec<_>>>()?;
@@ -282,15 +282,6 @@ impl ParamType {
             ParamType::Struct(fields) => fields.iter().any(|(_, ty)| ty.has_letters()),
             ParamType::Lambda { inputs, returns } => inputs.iter().any(Self::has_letters) || returns.has_letters(),
             _ => false,
-        }
-    }
-
-    /// The type an accepted argument of type `ty` is taken as; a DECIMAL keeps its own precision and scale.
-    fn taken_from(&self, ty: &SqlType, bound: &Bindings) -> Option<SqlType> {
-        match (self, ty) {
-            (ParamType::Decimal, ty) => Some(as_decimal(ty)),
-            (ParamType::Array(item), SqlType::Array(ty)) => Some(SqlType::array(item.taken_from(ty, bound)?)),
-            _ => self.concrete(bound),
         }
     }
 
