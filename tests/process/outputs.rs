@@ -128,3 +128,47 @@ fn version_and_help_answer_without_an_engine() {
     assert!(headwater(&["--version"]).ok().starts_with("headwater "));
     assert!(headwater(&["--help"]).ok().contains("Exit codes"));
 }
+
+#[test]
+fn ctrl_c_ends_a_script_with_130() {
+    let script = "CREATE STREAM s (a INT) WITH (kafka_topic='s', value_format='JSON', partitions=1);
+        SELECT a FROM s EMIT CHANGES;";
+    let mut child = crate::support::command(&["--data", ":memory:", "--output", "csv", "-e", script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut header = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut header).unwrap();
+    assert_eq!(header, "A\n", "a live result's header does not wait for rows");
+    let sent = std::process::Command::new("kill").arg("-INT").arg(child.id().to_string()).status();
+    assert!(sent.unwrap().success());
+    assert_eq!(crate::support::wait(&mut child).code(), Some(130));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let script = "SELECT 1 AS one; SELECT 2 AS two;".repeat(200);
+    let mut child = crate::support::command(&["--data", ":memory:", "-e", &script])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(crate::support::wait(&mut child).code(), Some(0));
+}
+
+#[test]
+fn copy_reads_and_writes_files_beside_the_script() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("in.csv"), "id,name\n1,a\n2,NA\n").unwrap();
+    let script = "CREATE STREAM s (id INT, name STRING) WITH (kafka_topic='s', value_format='JSON', partitions=1);
+        COPY s FROM 'in.csv' WITH (NULL = 'NA');
+        COPY (SELECT id, name FROM s ORDER BY id) TO 'out.json';";
+    std::fs::write(folder.path().join("copy.sql"), script).unwrap();
+    let ran = headwater(&["run", folder.path().join("copy.sql").to_str().unwrap()]);
+    assert!(ran.stderr.contains("Try next"), "{}", ran.stderr);
+    ran.ok();
+    let out = std::fs::read_to_string(folder.path().join("out.json")).unwrap();
+    let rows: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows, [serde_json::json!({"ID": 1, "NAME": "a"}), serde_json::json!({"ID": 2, "NAME": null})]);
+}
