@@ -66,6 +66,7 @@ pub fn run(args: &TestArgs) -> Result<(), Exit> {
 }
 
 fn run_cases(args: &TestArgs) -> Result<bool, String> {
+    headwater_engine::functions::enable_test_functions();
     let mut cases = load::load(&args.paths)?;
     if let Some(filter) = &args.filter {
         cases.retain(|case| case.id.contains(filter.as_str()) || case.capability.contains(filter.as_str()));

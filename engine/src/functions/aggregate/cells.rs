@@ -10,7 +10,8 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{DataType, Field};
 use arrow::row::{RowConverter, Rows, SortField};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::functions::values::equality::canonical;
 use crate::types::SqlType;
 
 pub type Cell = Box<[u8]>;
@@ -27,7 +28,9 @@ impl Codec {
     }
 
     pub fn encode(&self, values: &ArrayRef) -> Result<Rows> {
-        Ok(self.converter.convert_columns(std::slice::from_ref(values))?)
+        // Equal maps may list their entries in any order.
+        let values = canonical(values).map_err(Error::internal)?;
+        Ok(self.converter.convert_columns(&[values])?)
     }
 
     pub fn decode<'a>(&self, cells: impl Iterator<Item = &'a [u8]>) -> Result<ArrayRef> {

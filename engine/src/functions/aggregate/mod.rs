@@ -25,6 +25,7 @@ pub mod sketch;
 pub mod slots;
 pub mod sum_list;
 pub mod tallies;
+mod test_only;
 
 pub use self::datafusion::datafusion_udafs;
 pub use self::registry::{create, exists, list, names, resolve};

@@ -10,6 +10,7 @@ use crate::functions::columns::{list_rows, map_rows};
 use crate::functions::values::access::{build_list, build_map, last_of_each_key};
 use crate::functions::values::cast::visible;
 use crate::functions::values::equality::without_nulls;
+use crate::functions::values::java_map::iteration_order;
 
 const CATEGORY: &str = "LAMBDA";
 
@@ -23,12 +24,13 @@ pub fn functions() -> Vec<ScalarFunction> {
             .overload("(MAP<K, V> map, (K, V) => BOOLEAN lambda) -> MAP<K, V>", filter_map),
         ScalarFunction::new("REDUCE", CATEGORY, "The elements folded into one value, from the first on.")
             .overload("(ARRAY<T> list, S state, (S, T) => S lambda) -> S", |args, ctx| {
-                let list = args[0].as_list::<i32>();
-                reduce(args, &[list.values()], &list_rows(&args[0]), ctx)
+                let (list, rows) = (args[0].as_list::<i32>(), list_rows(&args[0]));
+                reduce(args, &[list.values()], &|row| rows(row).map(Iterator::collect), ctx)
             })
             .overload("(MAP<K, V> map, S state, (S, K, V) => S lambda) -> S", |args, ctx| {
-                let map = args[0].as_map();
-                reduce(args, &[map.keys(), map.values()], &map_rows(&args[0]), ctx)
+                let (map, rows) = (args[0].as_map(), map_rows(&args[0]));
+                let order = |row: usize| Some(iteration_order(map.keys().as_ref(), rows(row)?));
+                reduce(args, &[map.keys(), map.values()], &order, ctx)
             }),
     ]
 }
@@ -107,17 +109,17 @@ fn filter_map(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
 fn reduce(
     args: &[ArrayRef],
     elements: &[&ArrayRef],
-    range: &dyn Fn(usize) -> Option<std::ops::Range<usize>>,
+    order: &dyn Fn(usize) -> Option<Vec<usize>>,
     ctx: &CallContext<'_>,
 ) -> Evaluated {
     let mut state = Arc::clone(&args[1]);
     // A null state to begin with stays null.
-    let ranges: Vec<std::ops::Range<usize>> =
-        (0..state.len()).map(|row| range(row).filter(|_| state.is_valid(row)).unwrap_or(0..0)).collect();
-    let longest = ranges.iter().map(ExactSizeIterator::len).max().unwrap_or(0);
+    let orders: Vec<Vec<usize>> =
+        (0..state.len()).map(|row| order(row).filter(|_| state.is_valid(row)).unwrap_or_default()).collect();
+    let longest = orders.iter().map(Vec::len).max().unwrap_or(0);
     for step in 0..longest {
-        let rows: Vec<u32> = (0..state.len() as u32).filter(|row| ranges[*row as usize].len() > step).collect();
-        let at = UInt32Array::from_iter_values(rows.iter().map(|row| (ranges[*row as usize].start + step) as u32));
+        let rows: Vec<u32> = (0..state.len() as u32).filter(|row| orders[*row as usize].len() > step).collect();
+        let at = UInt32Array::from_iter_values(rows.iter().map(|row| orders[*row as usize][step] as u32));
         let rows = UInt32Array::from(rows);
         let mut parameters = vec![take(&state, &rows, None).map_err(|e| e.to_string())?];
         for column in elements {

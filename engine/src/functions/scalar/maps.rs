@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use super::{CallContext, Evaluated, ScalarFunction};
 use crate::functions::columns::{Bool, column, list_rows, map_rows};
 use crate::functions::values::access::{build_list, build_map, last_of_each_key};
-use crate::functions::values::cast::{visible, visible_offsets};
+use crate::functions::values::java_map::iteration_order;
 
 const CATEGORY: &str = "MAP";
 
@@ -30,9 +30,16 @@ pub fn functions() -> Vec<ScalarFunction> {
 
 fn column_of(args: &[ArrayRef], ctx: &CallContext<'_>, side: usize) -> Evaluated {
     let map = args[0].as_map();
-    let values = visible(map.entries().column(side), map.value_offsets(), map.nulls());
-    let lengths = visible_offsets(map.value_offsets(), map.nulls()).lengths().collect();
-    build_list(ctx.returns, values, lengths, map.nulls().cloned())
+    let rows = map_rows(&args[0]);
+    let mut order: Vec<u32> = Vec::new();
+    let mut lengths = Vec::with_capacity(map.len());
+    for row in 0..map.len() {
+        let entries = iteration_order(map.keys().as_ref(), rows(row).unwrap_or(0..0));
+        lengths.push(entries.len());
+        order.extend(entries.into_iter().map(|entry| entry as u32));
+    }
+    let items = take(map.entries().column(side), &UInt32Array::from(order), None).map_err(|e| e.to_string())?;
+    build_list(ctx.returns, items, lengths, map.nulls().cloned())
 }
 
 fn as_map(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
@@ -106,7 +113,8 @@ fn entries() -> ScalarFunction {
         let mut lengths = Vec::new();
         for row in 0..map.len() {
             let before = order.len();
-            order.extend(rows(row).into_iter().flatten().map(|entry| entry as u32));
+            let entries = iteration_order(map.keys().as_ref(), rows(row).unwrap_or(0..0));
+            order.extend(entries.into_iter().map(|entry| entry as u32));
             if sorted.is_valid(row) && sorted.value(row) {
                 order[before..].sort_by(|a, b| keys.value(*a as usize).cmp(keys.value(*b as usize)));
             }

@@ -36,13 +36,15 @@ pub(super) struct TableFunction {
 
 pub(super) struct TableOverload {
     pub signature: Signature,
+    /// The type of an output value, if the signature alone does not say it.
+    pub returns: Option<SqlType>,
     /// Arguments and the type of one output value.
     pub evaluate: fn(&[ArrayRef], &SqlType) -> Rows,
 }
 
 impl TableOverload {
     fn new(signature: &str, evaluate: fn(&[ArrayRef], &SqlType) -> Rows) -> Self {
-        Self { signature: Signature::parse(signature), evaluate }
+        Self { signature: Signature::parse(signature), returns: None, evaluate }
     }
 }
 
@@ -52,9 +54,12 @@ impl TableFunction {
         let signatures: Vec<&Signature> = self.overloads.iter().map(|o| &o.signature).collect();
         let (index, bound) = signature::choose(&printed, &signatures, args)?;
         let overload = &self.overloads[index];
-        let resolved = overload.signature.resolved(args, &bound);
         let refused = || signature::not_accepted(&printed, &signatures, args);
-        Ok((overload, resolved.ok_or_else(refused)?))
+        let mut resolved = overload.signature.resolved(args, &bound).ok_or_else(refused)?;
+        if let Some(returns) = &overload.returns {
+            resolved.returns = returns.clone();
+        }
+        Ok((overload, resolved))
     }
 }
 

@@ -25,7 +25,10 @@ pub fn functions() -> Vec<TableFunction> {
         TableOverload::new(&all(&|ty| format!("ARRAY<{ty}>")), texts),
         TableOverload::new(&all(&|ty| format!("MAP<STRING, {ty}>")), texts),
     ];
-    overloads.extend(TYPES.map(|ty| TableOverload::new(&format!("({ty} p) -> {ty}"), itself)));
+    overloads.extend(TYPES.map(|ty| {
+        let returns = (ty == "DECIMAL").then(|| SqlType::decimal(30, 10));
+        TableOverload { returns, ..TableOverload::new(&format!("({ty} p) -> {ty}"), itself) }
+    }));
     vec![
         TableFunction { name: "TEST_UDTF", description: "Its arguments as rows.", overloads },
         TableFunction {

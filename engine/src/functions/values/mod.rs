@@ -6,6 +6,7 @@ pub mod cast;
 pub mod civil;
 pub mod decimal;
 pub mod equality;
+pub mod java_map;
 pub mod java_time;
 pub mod like;
 pub mod text;

@@ -18,6 +18,7 @@ use arrow::datatypes::{
 
 use super::civil::{DAY_MS, write_date, write_time, write_timestamp};
 use super::decimal::write_decimal;
+use super::java_map::iteration_order;
 
 /// `Double.toString`: `1.0`, `1.5E-4`, `1.0E10`, `NaN`, `-Infinity`.
 pub fn write_double(value: f64, out: &mut String) {
@@ -91,8 +92,8 @@ fn write_any(array: &dyn Array, row: usize, nested: bool, out: &mut String) {
         DataType::Map(..) => {
             let entries = array.as_map().value(row);
             out.push('{');
-            for i in 0..entries.len() {
-                if i > 0 {
+            for (at, i) in iteration_order(entries.column(0).as_ref(), 0..entries.len()).into_iter().enumerate() {
+                if at > 0 {
                     out.push_str(", ");
                 }
                 write_any(entries.column(0).as_ref(), i, true, out);
