@@ -111,6 +111,7 @@ impl Model {
 struct Run {
     disk: FaultDisk,
     planted: Planted,
+    steps: usize,
     log: Option<Arc<EmbeddedLog>>,
     /// The effect of group n is at n - 1.
     effects: Vec<Effect>,
@@ -119,11 +120,13 @@ struct Run {
 
 const TASK: &str = "COUNTS";
 const OTHER: &str = "OTHER";
-const STEPS: usize = 46;
+/// Steps of the script: with the long one SCRATCH is dropped and created a second time.
+const STEPS: usize = 34;
+const STEPS_LONG: usize = 46;
 
 impl Run {
     fn new(disk: FaultDisk, planted: Planted) -> Run {
-        Run { disk, planted, log: None, effects: Vec::new(), acknowledged: 0 }
+        Run { disk, planted, steps: STEPS, log: None, effects: Vec::new(), acknowledged: 0 }
     }
 
     fn open(&mut self) -> Result<(), Failure> {
@@ -450,7 +453,7 @@ fn state_of(redo: Vec<(LogPosition, StateChanges)>) -> BTreeMap<String, i64> {
 
 /// Runs the script from `step` on until it ends or the disk crashes; returns where it stopped.
 fn play(run: &mut Run, mut step: usize) -> Result<usize, Failure> {
-    while step < STEPS {
+    while step < run.steps {
         match run.step(step) {
             Ok(()) => step += 1,
             Err(failure) if run.disk.has_crashed() && !failure.starts_with("WRONG") => return Ok(step),
@@ -461,10 +464,10 @@ fn play(run: &mut Run, mut step: usize) -> Result<usize, Failure> {
 }
 
 /// One crash at operation `crash_at` of the script, one in the recovery after it, then the script to its end.
-fn crash_and_recover(crash_at: u64, cut: Cut, second: u64, planted: Planted) -> Result<bool, Failure> {
+fn crash_and_recover(crash_at: u64, cut: Cut, second: u64, planted: Planted, steps: usize) -> Result<bool, Failure> {
     let disk = FaultDisk::default();
     disk.crash_after(crash_at);
-    let mut run = Run::new(disk, planted);
+    let mut run = Run { steps, ..Run::new(disk, planted) };
     let opened = run.open();
     if !run.disk.has_crashed() {
         opened?;
@@ -508,7 +511,7 @@ enum Cuts {
 }
 
 /// Crashes at every `stride`th operation of the script.
-fn campaign(planted: Planted, stride: usize, cuts: Cuts) -> Result<u64, (u64, Cut, Failure)> {
+fn campaign(planted: Planted, steps: usize, stride: usize, cuts: Cuts) -> Result<u64, (u64, Cut, Failure)> {
     let mut chance = Chance(7);
     for (turn, crash_at) in (1..).step_by(stride).enumerate() {
         let all = [Cut::DropUnsynced, Cut::KeepUnsynced, Cut::Scramble { seed: chance.number() }];
@@ -517,7 +520,7 @@ fn campaign(planted: Planted, stride: usize, cuts: Cuts) -> Result<u64, (u64, Cu
                 continue;
             }
             let second = 1 + chance.below(24) as u64;
-            match crash_and_recover(crash_at, cut, second, planted) {
+            match crash_and_recover(crash_at, cut, second, planted, steps) {
                 Ok(true) => {}
                 Ok(false) => return Ok(crash_at),
                 Err(failure) => return Err((crash_at, cut, failure)),
@@ -531,7 +534,7 @@ fn campaign(planted: Planted, stride: usize, cuts: Cuts) -> Result<u64, (u64, Cu
 fn a_crash_at_any_write_or_sync_and_another_in_recovery_lose_nothing_acknowledged() {
     // All cuts at each operation take three times as long: before a release, and after a change of what is on disk.
     let cuts = if std::env::var_os("HEADWATER_CRASH_ALL_CUTS").is_some() { Cuts::All } else { Cuts::InTurn };
-    match campaign(Planted::default(), 1, cuts) {
+    match campaign(Planted::default(), STEPS, 1, cuts) {
         Ok(operations) => assert!(operations > 200, "the script is long enough to be worth it: {operations}"),
         Err((at, cut, failure)) => panic!("crash at operation {at}, {cut:?}: {failure}"),
     }
@@ -546,8 +549,75 @@ fn planted_mistakes_are_each_seen() {
         ("a topic id given twice", Planted { reused_topic_id: true, ..none }),
         ("a stale group after a torn one", Planted { stale_group: true, ..none }),
     ] {
-        let search = || campaign(planted, 7, Cuts::All).is_err() || campaign(planted, 1, Cuts::All).is_err();
+        let search = || {
+            campaign(planted, STEPS_LONG, 7, Cuts::All).is_err() || campaign(planted, STEPS_LONG, 1, Cuts::All).is_err()
+        };
         let seen = std::panic::catch_unwind(search).unwrap_or(true);
         assert!(seen, "nobody noticed {name}");
+    }
+}
+
+#[test]
+fn a_full_disk_holds_commits_back_and_lets_them_go_when_there_is_room() {
+    let mut run = Run::new(FaultDisk::default(), Planted::default());
+    run.open().expect("opens");
+    let stopped = play_until(&mut run, 5);
+    let full = run.disk.used_bytes() + 2000;
+    run.disk.set_bytes_max(Some(full));
+    let before = run.acknowledged;
+    let mut refused = None;
+    for i in 0..20 {
+        let to = run.log().topic("IN").expect("created").partition(0);
+        let records: Vec<Record> = (0..3).map(|k| (format!("full {k}"), i)).collect();
+        if let Err(failure) = run.commit("door", Effect { appends: vec![(to, records)], ..Effect::default() }, true) {
+            refused = Some(failure);
+            break;
+        }
+    }
+    assert!(refused.expect("the disk is full").contains("the disk is full"));
+    assert!(run.acknowledged > before, "what fitted, with the reserve's help, was acknowledged");
+    let sequenced = run.log().position(ReadLevel::Sequenced).0;
+    run.disk.set_bytes_max(None);
+    run.log().flush().expect("there is room again");
+    assert_eq!(run.log().position(ReadLevel::Durable).0, run.effects.len() as u64, "{sequenced} were sequenced");
+    run.acknowledged = run.effects.len() as u64;
+    play(&mut run, stopped).expect("the script goes on");
+    run.disk = run.disk.survivors(Cut::DropUnsynced);
+    run.open().expect("opens");
+    run.verify().expect("all is there");
+}
+
+/// Plays the script up to `end`.
+fn play_until(run: &mut Run, end: usize) -> usize {
+    for step in 0..end {
+        run.step(step).expect("the disk works");
+    }
+    end
+}
+
+#[test]
+fn a_failed_write_or_sync_ends_the_log_and_a_restart_has_all_that_was_acknowledged() {
+    for operation in (1..120).step_by(3) {
+        let mut run = Run::new(FaultDisk::default(), Planted::default());
+        run.open().expect("opens");
+        let _ = play_until(&mut run, 3);
+        run.disk.fail_after(operation, std::io::ErrorKind::Other);
+        let mut failed = false;
+        for step in 3..STEPS {
+            if run.step(step).is_err() {
+                failed = true;
+                break;
+            }
+        }
+        let poisoned = run.log().flush().is_err();
+        if poisoned {
+            let error = run.log().producer(&ProducerId("late".into())).err().expect("every later call fails");
+            assert_eq!(error.kind(), headwater_engine::ErrorKind::Storage);
+        }
+        assert!(failed || !poisoned);
+        run.log = None;
+        run.disk = run.disk.survivors(Cut::DropUnsynced);
+        run.open().unwrap_or_else(|e| panic!("operation {operation}: {e}"));
+        run.verify().unwrap_or_else(|e| panic!("operation {operation}: {e}"));
     }
 }

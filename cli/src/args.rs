@@ -164,6 +164,11 @@ impl Common {
         Ok(self)
     }
 
+    /// Whether the data is gone at the end.
+    pub fn is_temporary(&self) -> bool {
+        self.temporary.is_some()
+    }
+
     /// The server and the directory exclude each other if both are given on purpose.
     pub fn check(&self) -> Result<(), Exit> {
         if self.server.is_some() && self.data.is_some() {

@@ -1,7 +1,7 @@
 //! `headwater load TARGET FILE`: JSON lines or CSV into a stream, a table or a topic.
 //!
-//! An embedded engine reads the file itself. A server is sent batches of rows through `/inserts-stream`; lines that are
-//! not rows at all are refused by the server one by one, as everywhere. A bad row is counted and never stops a load.
+//! An embedded engine reads the file itself; a server is sent it and does the same. A bad row goes to the rejected log
+//! with its line and the reason, is counted, and never stops a load.
 
 use std::fs::File;
 use std::io::{self, IsTerminal, Read};
@@ -60,7 +60,7 @@ pub fn run(common: &Common, args: &LoadArgs) -> Result<(), Exit> {
     };
     let clock = Stopwatch::start();
     let loaded = backend.load(source, &mut |report| progress.show(report));
-    progress.bar.finish_and_clear();
+    progress.clear();
     let loaded = loaded.and_then(|report| backend.close().map(|()| report));
     let report = match loaded {
         Ok(report) => report,
@@ -151,14 +151,16 @@ impl<R: Read> Read for Watched<R> {
 }
 
 /// A bar on a terminal, nothing elsewhere.
-struct Progress {
+pub struct Progress {
     bar: ProgressBar,
+    /// Read so far.
     bytes: Arc<AtomicU64>,
     clock: Stopwatch,
 }
 
 impl Progress {
-    fn new(bytes: Option<u64>) -> Self {
+    /// `bytes` is what there is to read, if that is known.
+    pub fn new(bytes: Option<u64>) -> Self {
         let shown = io::stderr().is_terminal();
         let target = if shown { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
         let bar = ProgressBar::with_draw_target(bytes, target);
@@ -172,9 +174,20 @@ impl Progress {
         Self { bar, bytes: Arc::default(), clock: Stopwatch::start() }
     }
 
-    fn show(&self, report: &LoadReport) {
+    pub fn show(&self, report: &LoadReport) {
+        self.bytes.fetch_max(report.bytes, Ordering::Relaxed);
         self.bar.set_position(self.bytes.load(Ordering::Relaxed));
-        let seconds = self.clock.elapsed().as_secs_f64().max(0.001);
-        self.bar.set_message(format!("{} rows  {:.0} rows/s", report.rows, report.rows as f64 / seconds));
+        let seconds = self.clock.elapsed().as_secs_f64();
+        // A server tells the rows at the end; the speed of the first moment says nothing.
+        match (report.rows, seconds) {
+            (0, _) => {}
+            (rows, ..0.1) => self.bar.set_message(format!("{rows} rows")),
+            (rows, _) => self.bar.set_message(format!("{rows} rows  {:.0} rows/s", rows as f64 / seconds)),
+        }
+    }
+
+    /// Leaves the screen as it was.
+    pub fn clear(&self) {
+        self.bar.finish_and_clear();
     }
 }

@@ -57,7 +57,9 @@ fn run(args: Args) -> Result<(), Exit> {
         Some(Command::Load(options)) => load::run(&common, &options),
         Some(Command::Run { file }) => {
             let common = common.with_temporary_data()?;
-            script::run_file(&common, &file)
+            script::run_file(&common, &file)?;
+            script::say_what_next(&common, &file);
+            Ok(())
         }
         None => match (execute, file) {
             (Some(sql), None) => script::run_text(&common, &sql),

@@ -33,6 +33,17 @@ pub fn run_file(common: &Common, file: &Path) -> Result<(), Exit> {
     }
 }
 
+/// The last line of `headwater run`.
+pub fn say_what_next(common: &Common, file: &Path) {
+    let file = file.display();
+    let next = match (&common.server, common.is_temporary()) {
+        (Some(url), _) => format!("headwater --server {url}"),
+        (None, true) => format!("headwater run {file} --data ./my-data && headwater --data ./my-data"),
+        (None, false) => format!("headwater --data {}", common.data().display()),
+    };
+    eprintln!("done. Try next, and ask for more in the shell: {next}");
+}
+
 pub fn run_stdin(common: &Common) -> Result<(), Exit> {
     let mut bytes = Vec::new();
     let read = std::io::stdin().lock().take(SCRIPT_BYTES_MAX + 1).read_to_end(&mut bytes);
@@ -88,7 +99,9 @@ fn run(common: &Common, sql: &str, base: Option<PathBuf>) -> Result<(), Exit> {
     backend.set_base(base.clone());
     let ran = script.run(&mut *backend, sql, base.as_deref(), &mut out);
     let flushed = show::write_out(&mut out, |out| out.flush());
-    if let Err(error) = backend.close().and(flushed) {
+    let closed = backend.close();
+    let flushed = if show::reader_is_gone() { Ok(()) } else { flushed };
+    if let Err(error) = closed.and(flushed) {
         eprint!("{}", error::render_plain(&error, colour));
         ran?;
         return Err(Exit::from(&error));
@@ -121,6 +134,7 @@ impl Script {
                 Ok(Shown::Done) if !interrupt::pressed() => {}
                 Ok(_) => return Err(Exit::Interrupted),
                 Err(StatementError::Shown(exit)) => return Err(exit),
+                Err(StatementError::Engine(_)) if show::reader_is_gone() => return Err(Exit::Success),
                 Err(StatementError::Engine(error)) => {
                     // What came before belongs above the error.
                     show::write_out(out, |out| out.flush()).map_err(|e| Exit::from(&e))?;

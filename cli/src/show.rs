@@ -1,6 +1,7 @@
 //! Shows what a statement answered: rows as they come, entities as tables, statuses as messages.
 
 use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use headwater_engine::clock::Stopwatch;
@@ -134,7 +135,7 @@ fn rows(mut stream: Box<dyn RowStream>, view: &View, out: &mut dyn Write) -> Res
     let mut writer = output::writer(view.mode, &view.style, live);
     let lines_only = columns.is_empty();
     if !lines_only {
-        write_out(out, |out| writer.begin(&columns, out))?;
+        write_out(out, |out| writer.begin(&columns, out).and_then(|()| if live { out.flush() } else { Ok(()) }))?;
     }
     let mut left = view.row_limit.unwrap_or(u64::MAX);
     let mut shown = 0u64;
@@ -216,11 +217,20 @@ fn stop(stream: &mut dyn RowStream) {
     }
 }
 
-/// A reader that has seen enough (`| head`) ends the program quietly; any other failure is the user's to know.
+/// Set when the reader of our results has seen enough (`| head`): no failure, but nothing more is to be done.
+static READER_GONE: AtomicBool = AtomicBool::new(false);
+
+pub fn reader_is_gone() -> bool {
+    READER_GONE.load(Ordering::Relaxed)
+}
+
+/// Fails as the user must know it; ask [`reader_is_gone`] before saying so.
 pub fn write_out(out: &mut dyn Write, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> Result<()> {
     match write(out) {
         Ok(()) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        Err(error) => Err(Error::storage(format!("the result cannot be written: {error}"))),
+        Err(error) => Err({
+            READER_GONE.fetch_or(error.kind() == std::io::ErrorKind::BrokenPipe, Ordering::Relaxed);
+            Error::storage(format!("the result cannot be written: {error}"))
+        }),
     }
 }

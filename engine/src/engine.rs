@@ -422,8 +422,8 @@ impl Engine {
                 continue;
             }
             for query in catalog.queries.values() {
-                let maintains = query.sink.as_deref() == Some(&name)
-                    || (query.sink.is_none() && query.sources.iter().any(|s| *s == name));
+                let maintains =
+                    query.sink.as_deref() == Some(&name) || (query.sink.is_none() && query.sources.contains(&name));
                 if maintains && needed.insert(query.id.clone()) {
                     sources.extend(query.sources.iter().cloned());
                 }

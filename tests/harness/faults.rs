@@ -323,6 +323,11 @@ impl Disk for FaultDisk {
         Ok(Box::new(OpenFile { disk: self.clone(), file: self.file(path)? }))
     }
 
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        let file = self.file(path)?;
+        Ok(self.inner().files[file].live.len() as u64)
+    }
+
     fn read(&self, path: &Path) -> io::Result<Bytes> {
         let file = self.file(path)?;
         Ok(self.inner().files[file].live.clone().into())

@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod clients;
+mod crash;
 mod loading;
 mod outputs;
 mod server;

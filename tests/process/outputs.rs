@@ -5,9 +5,9 @@ use crate::support::{headwater, headwater_with, sql};
 /// A stream with one row of every scalar type and one of nulls, read from its beginning.
 const SETUP: &str = "
     CREATE STREAM s (id INT KEY, name STRING, big BIGINT, price DECIMAL(10, 2), x DOUBLE, ok BOOLEAN, raw BYTES,
-        d DATE, t TIME, ts TIMESTAMP, list ARRAY<INT>, pair STRUCT<a INT, b STRING>)
+        d DATE, t TIME, ts TIMESTAMP, items ARRAY<INT>, pair STRUCT<a INT, b STRING>)
       WITH (kafka_topic='s', value_format='JSON', partitions=1);
-    INSERT INTO s VALUES (1, 'a \"quoted\", name', 9007199254740993, 1.50, 2.0, true, TO_BYTES('hi', 'utf8'),
+    INSERT INTO s VALUES (1, 'a \"quoted\", name', 9007199254740993, 1.50, 2.0, true, 'aGk=',
         '2024-02-29', '16:43:40', '2024-02-29T16:43:40.125', ARRAY[1, 2], STRUCT(a := 1, b := 'x'));
     INSERT INTO s (id, name) VALUES (2, '');
     SET 'auto.offset.reset' = 'earliest';
@@ -18,7 +18,7 @@ fn csv_has_a_header_exact_numbers_and_empty_nulls() {
     let out = sql(&["--output", "csv"], SETUP).ok();
     assert_eq!(
         out,
-        "ID,NAME,BIG,PRICE,X,OK,RAW,D,T,TS,LIST,PAIR\n\
+        "ID,NAME,BIG,PRICE,X,OK,RAW,D,T,TS,ITEMS,PAIR\n\
          1,\"a \"\"quoted\"\", name\",9007199254740993,1.50,2.0,true,aGk=,2024-02-29,16:43:40,2024-02-29T16:43:40.125,\
          \"[1,2]\",\"{\"\"A\"\":1,\"\"B\"\":\"\"x\"\"}\"\n\
          2,\"\",,,,,,,,,,\n"
@@ -32,7 +32,7 @@ fn ndjson_has_an_object_a_line() {
     assert_eq!(
         lines[0],
         "{\"ID\":1,\"NAME\":\"a \\\"quoted\\\", name\",\"BIG\":9007199254740993,\"PRICE\":1.50,\"X\":2.0,\"OK\":true,\
-         \"RAW\":\"aGk=\",\"D\":\"2024-02-29\",\"T\":\"16:43:40\",\"TS\":\"2024-02-29T16:43:40.125\",\"LIST\":[1,2],\
+         \"RAW\":\"aGk=\",\"D\":\"2024-02-29\",\"T\":\"16:43:40\",\"TS\":\"2024-02-29T16:43:40.125\",\"ITEMS\":[1,2],\
          \"PAIR\":{\"A\":1,\"B\":\"x\"}}"
     );
     assert!(lines[1].starts_with("{\"ID\":2,\"NAME\":\"\",\"BIG\":null,"));
@@ -127,4 +127,48 @@ fn scripts_run_scripts_relative_to_themselves() {
 fn version_and_help_answer_without_an_engine() {
     assert!(headwater(&["--version"]).ok().starts_with("headwater "));
     assert!(headwater(&["--help"]).ok().contains("Exit codes"));
+}
+
+#[test]
+fn ctrl_c_ends_a_script_with_130() {
+    let script = "CREATE STREAM s (a INT) WITH (kafka_topic='s', value_format='JSON', partitions=1);
+        SELECT a FROM s EMIT CHANGES;";
+    let mut child = crate::support::command(&["--data", ":memory:", "--output", "csv", "-e", script])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut header = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(child.stdout.take().unwrap()), &mut header).unwrap();
+    assert_eq!(header, "A\n", "a live result's header does not wait for rows");
+    let sent = std::process::Command::new("kill").arg("-INT").arg(child.id().to_string()).status();
+    assert!(sent.unwrap().success());
+    assert_eq!(crate::support::wait(&mut child).code(), Some(130));
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_failure() {
+    let script = "SELECT 1 AS one; SELECT 2 AS two;".repeat(200);
+    let mut child = crate::support::command(&["--data", ":memory:", "-e", &script])
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    assert_eq!(crate::support::wait(&mut child).code(), Some(0));
+}
+
+#[test]
+fn copy_reads_and_writes_files_beside_the_script() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("in.csv"), "id,name\n1,a\n2,NA\n").unwrap();
+    let script = "CREATE STREAM s (id INT, name STRING) WITH (kafka_topic='s', value_format='JSON', partitions=1);
+        COPY s FROM 'in.csv' WITH (NULL = 'NA');
+        COPY (SELECT id, name FROM s ORDER BY id) TO 'out.json';";
+    std::fs::write(folder.path().join("copy.sql"), script).unwrap();
+    let ran = headwater(&["run", folder.path().join("copy.sql").to_str().unwrap()]);
+    assert!(ran.stderr.contains("Try next"), "{}", ran.stderr);
+    ran.ok();
+    let out = std::fs::read_to_string(folder.path().join("out.json")).unwrap();
+    let rows: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(rows, [serde_json::json!({"ID": 1, "NAME": "a"}), serde_json::json!({"ID": 2, "NAME": null})]);
 }

@@ -54,7 +54,7 @@ fn ctrl_c_stops_the_query_and_not_the_shell() {
             shell.exp_string(PROMPT).unwrap();
         }
         enter(&mut shell, "SELECT * FROM s EMIT CHANGES;");
-        shell.exp_string("──").unwrap();
+        shell.exp_string("V \r\n").unwrap();
         shell.send_control('c').unwrap();
         shell.exp_string("interrupted").unwrap();
         shell.exp_string(PROMPT).unwrap();
@@ -78,7 +78,7 @@ fn rows_of_others_appear_as_they_come() {
     server.ksql(CREATE);
     let mut shell = shell(&["--server", &server.url]);
     enter(&mut shell, "SELECT id, v FROM s EMIT CHANGES LIMIT 1;");
-    shell.exp_string("──").unwrap();
+    shell.exp_string("V \r\n").unwrap();
     server.ksql("INSERT INTO s VALUES (1, 4711);");
     shell.exp_string("4711").unwrap();
     shell.exp_string("(1 row)").unwrap();
@@ -95,6 +95,7 @@ fn tab_completes_from_what_exists() {
     shell.exp_string("created").unwrap();
     shell.exp_string(PROMPT).unwrap();
     shell.send("DESCRIBE FLI\t;\r").unwrap();
+    shell.flush().unwrap();
     shell.exp_string("ORIGIN").unwrap();
     shell.exp_string(PROMPT).unwrap();
 }

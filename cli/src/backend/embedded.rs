@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use headwater_engine::catalog::SourceKind;
@@ -15,19 +15,27 @@ use headwater_engine::{Access, Engine, EngineConfig, Outcome, Result, Session, S
 
 use super::{Answer, Backend, Block, Column, End, Names, Next, RowStream, SourceNames};
 use crate::args::Common;
-use crate::load::LoadSource;
+use crate::load::{LoadSource, Progress};
 
 pub struct Embedded {
     engine: Engine,
     session: Session,
     place: String,
+    /// Of the COPY that runs.
+    copy_progress: Arc<Mutex<Option<Progress>>>,
 }
 
 impl Embedded {
     pub fn open(common: &Common) -> Result<Self> {
         let engine = Engine::open(config(common))?;
-        let session = engine.session(Access { files: true, base: None });
-        Ok(Self { engine, session, place: common.data().display().to_string() })
+        let mut session = engine.session(Access { files: true, base: None });
+        let copy_progress: Arc<Mutex<Option<Progress>>> = Arc::default();
+        let shown = copy_progress.clone();
+        session.watch_copies(Box::new(move |copied| {
+            let mut shown = shown.lock().unwrap_or_else(PoisonError::into_inner);
+            shown.get_or_insert_with(|| Progress::new(copied.bytes_total)).show(copied.report);
+        }));
+        Ok(Self { engine, session, place: common.data().display().to_string(), copy_progress })
     }
 }
 
@@ -48,8 +56,8 @@ pub fn config(common: &Common) -> EngineConfig {
     }
 }
 
-impl Backend for Embedded {
-    fn execute(&mut self, statement: &str) -> Result<Answer> {
+impl Embedded {
+    fn run(&mut self, statement: &str) -> Result<Answer> {
         let mut entities = Vec::new();
         for parsed in self.session.parse(statement)? {
             match self.session.execute(&parsed)? {
@@ -59,6 +67,16 @@ impl Backend for Embedded {
             }
         }
         Ok(if entities.is_empty() { Answer::Nothing } else { Answer::Entities(entities) })
+    }
+}
+
+impl Backend for Embedded {
+    fn execute(&mut self, statement: &str) -> Result<Answer> {
+        let answer = self.run(statement);
+        if let Some(progress) = self.copy_progress.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            progress.clear();
+        }
+        answer
     }
 
     fn define(&mut self, name: &str, value: &str) {

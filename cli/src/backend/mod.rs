@@ -4,7 +4,6 @@
 pub mod embedded;
 pub mod remote;
 mod schema_text;
-mod send_rows;
 
 use std::time::Duration;
 

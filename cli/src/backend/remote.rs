@@ -1,21 +1,20 @@
 //! Statements run on a server, over ksqlDB's HTTP API. Settings and variables are kept here and sent with every request.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use headwater_engine::entity::{Entity, EntityBody, Variable};
 use headwater_engine::error::Position;
-use headwater_engine::session::copy::LoadReport;
+use headwater_engine::session::copy::{LoadFormat, LoadReport};
 use headwater_engine::{Error, ErrorKind, Result};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use ureq::Agent;
 use ureq::http::Response;
+use ureq::{Agent, SendBody};
 
-use super::send_rows::{self, TargetColumn};
 use super::{Answer, Backend, Block, Column, End, Names, Next, RowStream, SourceNames, schema_text};
 use crate::load::LoadSource;
 use crate::sql_text::{TokenKind, first_string, leading_words, tokens};
@@ -68,14 +67,6 @@ impl Remote {
             "sessionVariables": self.variables,
             "requestProperties": {"headwater.read.your.writes": self.wrote},
         })
-    }
-
-    fn target_columns(&self, target: &str) -> Result<Vec<TargetColumn>> {
-        let answer = self.client.post("/ksql", &json!({"ksql": format!("DESCRIBE {target};")}))?;
-        let fields = answer[0]["sourceDescription"]["fields"].as_array();
-        let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-        let columns = fields.into_iter().flatten();
-        Ok(columns.map(|f| TargetColumn { name: text(&f["name"]), kind: text(&f["schema"]["type"]) }).collect())
     }
 
     /// SET, UNSET, DEFINE, UNDEFINE and SHOW VARIABLES concern this side only.
@@ -147,11 +138,24 @@ impl Backend for Remote {
     fn set_base(&mut self, _base: Option<PathBuf>) {}
 
     fn load(&mut self, source: LoadSource<'_>, progress: &mut dyn FnMut(&LoadReport)) -> Result<LoadReport> {
-        let columns = self.target_columns(source.target)?;
         self.wrote = true;
-        let client = &self.client;
-        let mut send = |body: String| client.insert_rows(body);
-        send_rows::load(source, &columns, &mut send, progress)
+        let LoadSource { target, format, input, null: null_text, key, timestamp } = source;
+        let format = match format {
+            LoadFormat::Json => "json",
+            LoadFormat::Csv => "csv",
+        };
+        let options =
+            json!({"target": target, "format": format, "null": null_text, "key": key, "timestamp": timestamp});
+        let input = Box::new(Cursor::new(format!("{options}\n")).chain(input));
+        let mut sent = Sent { input, report: LoadReport::default(), progress };
+        let answer = self
+            .client
+            .agent
+            .post(format!("{}/headwater/load", self.client.url))
+            .header("Content-Type", "application/octet-stream")
+            .send(SendBody::from_reader(&mut sent))
+            .map_err(|e| self.client.unreachable(&e))?;
+        load_report(&self.client.json(answer)?)
     }
 
     fn names(&mut self) -> Result<Names> {
@@ -212,25 +216,6 @@ impl Client {
         self.json(answer)
     }
 
-    /// `/inserts-stream`: one acknowledgement a row.
-    fn insert_rows(&self, body: String) -> Result<Vec<Value>> {
-        let mut answer = self
-            .agent
-            .post(format!("{}/inserts-stream", self.url))
-            .header("Content-Type", "application/json")
-            .send(body)
-            .map_err(|e| self.unreachable(&e))?;
-        if !answer.status().is_success() {
-            return match self.json(answer) {
-                Err(error) => Err(error),
-                Ok(_) => Err(Error::unavailable("the server refused the rows without a reason")),
-            };
-        }
-        let text = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string();
-        let text = text.map_err(|e| self.unreachable(&e))?;
-        text.lines().map(parse_element).collect()
-    }
-
     fn json(&self, mut answer: Response<ureq::Body>) -> Result<Value> {
         let status = answer.status();
         let text = answer
@@ -262,6 +247,37 @@ fn error_of(body: &Value) -> Error {
         Some(hint) => error.with_hint(hint),
         None => error,
     }
+}
+
+/// A file on its way to the server, counted.
+struct Sent<'a, 'p> {
+    input: Box<dyn Read + 'a>,
+    report: LoadReport,
+    progress: &'p mut dyn FnMut(&LoadReport),
+}
+
+impl Read for Sent<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        self.report.bytes += read as u64;
+        (self.progress)(&self.report);
+        Ok(read)
+    }
+}
+
+fn load_report(answer: &Value) -> Result<LoadReport> {
+    let not_understood =
+        |e: serde_json::Error| Error::unavailable(format!("the server's report is not understood: {e}"));
+    let number = |name: &str| answer[name].as_u64().unwrap_or(0);
+    let strings = |name: &str| serde_json::from_value(answer[name].clone()).map_err(not_understood);
+    Ok(LoadReport {
+        bytes: number("bytes"),
+        rows: number("rows"),
+        rejected: number("rejected"),
+        first_errors: serde_json::from_value(answer["firstErrors"].clone()).map_err(not_understood)?,
+        ignored_columns: strings("ignoredColumns")?,
+        missing_columns: strings("missingColumns")?,
+    })
 }
 
 /// `'a' = 'b'` in a statement.

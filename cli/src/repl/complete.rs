@@ -145,7 +145,7 @@ fn columns_of(statement: &str, names: &Names) -> Vec<String> {
 
 /// Names that are not plain upper case must be quoted to be found.
 fn quoted(name: &str) -> String {
-    let plain = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_')
+    let plain = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || matches!(c, '_' | '$'))
         && !name.starts_with(|c: char| c.is_ascii_digit())
         && !words::is_keyword(name);
     if plain { name.to_string() } else { format!("`{}`", name.replace('`', "``")) }
@@ -187,6 +187,7 @@ mod tests {
         assert_eq!(offered("PRINT |"), ["`flights`"]);
         assert_eq!(offered("TERMINATE C|"), ["CTAS_DELAYS_1"]);
         assert_eq!(offered("SHOW ST|"), ["STREAMS"]);
+        assert_eq!(offered("DESCRIBE FLI|"), ["FLIGHTS"]);
         assert_eq!(offered("SELECT 1; DES|"), ["DESCRIBE"]);
     }
 

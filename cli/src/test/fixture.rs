@@ -164,6 +164,11 @@ impl Fixture {
             let shape = self.shape(&record.topic);
             let unwritable = |e| Failure::other(format!("an input of topic {} {e}", record.topic));
             let mut key = bytes::encode(&shape.key, &record.key).map_err(unwritable)?;
+            // All windows of a key are in one partition.
+            let partition = match (self.drive, &key) {
+                (Drive::Free, Some(key)) => partition_of(key, self.partitions_of(&record.topic)),
+                _ => 0,
+            };
             if let (Some(window), Some(bytes)) = (&record.window, &mut key) {
                 *bytes = bytes::join_window(std::mem::take(bytes), window);
             }
@@ -173,10 +178,6 @@ impl Fixture {
                 values: BinaryArray::from_opt_vec(vec![value.as_deref()]),
                 time: Int64Array::from(vec![record.timestamp.unwrap_or(0)]),
                 headers: headers_column(&record.headers)?,
-            };
-            let partition = match (self.drive, &key) {
-                (Drive::Free, Some(key)) => partition_of(key, self.partitions_of(&record.topic)),
-                _ => 0,
             };
             self.engine
                 .produce(&record.topic, partition, encoded)

@@ -14,7 +14,7 @@
 //!
 //! Cases with records run in step mode on a clock that stands at 1970, record by record in the order given ([`records`]);
 //! scripts step after every insert ([`script`]); cases with HTTP responses run freely through the server ([`rest`]).
-//! A case that panics or takes longer than [`CASE_TIME_MAX`] fails, and the run goes on.
+//! Functions that only ksqlDB's suites define exist here and nowhere else. A case that panics or takes longer than [`CASE_TIME_MAX`] fails, and the run goes on.
 
 mod bytes;
 mod case;
@@ -76,6 +76,7 @@ fn run_cases(args: &TestArgs) -> Result<bool, String> {
         }
         None => None,
     };
+    headwater_engine::functions::enable_test_functions();
     let panics = PanicTexts::install();
     let mut tally: BTreeMap<String, (usize, usize)> = BTreeMap::new();
     for case in &cases {
@@ -180,4 +181,67 @@ fn print_table(tally: &BTreeMap<String, (usize, usize)>) {
         println!("{name:width$}  {passes:6}  {fails:6}");
     }
     println!();
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    #[test]
+    fn every_case_is_reported_whatever_becomes_of_it() -> Result<(), Box<dyn std::error::Error>> {
+        let folder = tempfile::tempdir()?;
+        std::fs::write(
+            folder.path().join("a.sql"),
+            "--@test: holds\n\
+             CREATE STREAM s (k INT KEY, v INT) WITH (kafka_topic='s', value_format='JSON');\n\
+             CREATE STREAM t AS SELECT k, v + 1 AS w FROM s;\n\
+             INSERT INTO s (k, v) VALUES (1, 2);\n\
+             ASSERT VALUES t (k, w) VALUES (1, 3);\n\
+             --@test: does not hold\n\
+             CREATE STREAM s (k INT KEY, v INT) WITH (kafka_topic='s', value_format='JSON');\n\
+             INSERT INTO s (k, v) VALUES (1, 2);\n\
+             ASSERT VALUES s (v) VALUES (3);\n\
+             --@test: fails as expected\n\
+             --@expected.message: NOWHERE\n\
+             CREATE STREAM t AS SELECT * FROM nowhere;\n",
+        )?;
+        std::fs::write(
+            folder.path().join("b.json"),
+            r#"{"tests": [{
+                "name": "records", "format": ["JSON"],
+                "statements": [
+                    "CREATE STREAM s (k STRING KEY, v DOUBLE) WITH (kafka_topic='in', value_format='{FORMAT}');",
+                    "CREATE STREAM out AS SELECT k, v FROM s WHERE v > 0;"
+                ],
+                "inputs": [
+                    {"topic": "in", "key": "a", "value": {"v": 1.50}, "timestamp": 7},
+                    {"topic": "in", "key": "b", "value": {"v": -1}}
+                ],
+                "outputs": [{"topic": "OUT", "key": "a", "value": {"V": 1.5}, "timestamp": 7}]
+            }]}"#,
+        )?;
+        let report = folder.path().join("report.out");
+        let args = TestArgs { report: Some(report.clone()), filter: None, paths: vec![folder.path().to_path_buf()] };
+        assert_eq!(run_cases(&args), Ok(false));
+        let lines = std::fs::read_to_string(&report)?;
+        let reports: Vec<Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        let verdicts: Vec<(&str, &str)> =
+            reports.iter().map(|r| (r["id"].as_str().unwrap_or(""), r["verdict"].as_str().unwrap_or(""))).collect();
+        assert_eq!(
+            verdicts,
+            [
+                ("a.sql::holds::-", "pass"),
+                ("a.sql::does not hold::-", "fail"),
+                ("a.sql::fails as expected::-", "pass"),
+                ("b.json::records::JSON", "pass"),
+            ]
+        );
+        assert_eq!(reports[1]["error"]["kind"], "other");
+        assert_eq!(reports[2]["error"]["kind"], "statement");
+        assert_eq!(reports[3]["records"][0]["value"].to_string(), r#"{"V":1.5}"#);
+        assert_eq!(reports[3]["sources"][0]["schema"], "K STRING KEY, V DOUBLE");
+        Ok(())
+    }
 }

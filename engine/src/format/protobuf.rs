@@ -18,6 +18,7 @@
 
 mod wire;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder};
@@ -139,12 +140,16 @@ fn read_field(ty: &SqlType, fields: &[Field<'_>], number: u32, to: &mut Growing)
         }
         SqlType::Map(_, value_type) => {
             let mut entries: Vec<(&[u8], Vec<Field<'_>>)> = Vec::new();
+            let mut places: HashMap<&[u8], usize> = HashMap::new();
             for value in values {
                 let entry = wire::fields(value.bytes()?)?;
                 let key = entry.iter().rev().find(|f| f.number == 1).map_or(Ok(&b""[..]), |f| f.value.bytes())?;
-                match entries.iter_mut().find(|(k, _)| *k == key) {
-                    Some(earlier) => earlier.1 = entry,
-                    None => entries.push((key, entry)),
+                match places.get(key) {
+                    Some(&earlier) => entries[earlier].1 = entry,
+                    None => {
+                        places.insert(key, entries.len());
+                        entries.push((key, entry));
+                    }
                 }
             }
             let (keys, values) = to.entries();

@@ -45,7 +45,23 @@ impl RegistryFunction {
 
     fn resolve(&self, types: &[DataType]) -> DataFusionResult<Resolved> {
         let args = types.iter().map(arg_type).collect::<DataFusionResult<Vec<_>>>()?;
-        scalar::resolve(&self.name, &args).map_err(|e| DataFusionError::Plan(e.to_string()))
+        scalar::resolve(&self.name, &args)
+            .or_else(|refused| {
+                // DataFusion reads every integer literal as BIGINT; ksqlDB reads a small one as INTEGER.
+                let narrowed: Vec<ArgType> = args
+                    .iter()
+                    .map(|arg| match arg {
+                        ArgType::Sql(SqlType::Bigint) => ArgType::Sql(SqlType::Integer),
+                        other => other.clone(),
+                    })
+                    .collect();
+                let narrow_last =
+                    [&args[..args.len().saturating_sub(1)], &narrowed[args.len().saturating_sub(1)..]].concat();
+                scalar::resolve(&self.name, &narrow_last)
+                    .or_else(|_| scalar::resolve(&self.name, &narrowed))
+                    .map_err(|_| refused)
+            })
+            .map_err(|e| DataFusionError::Plan(e.to_string()))
     }
 }
 

@@ -14,8 +14,21 @@ pub mod testing;
 pub mod udf;
 pub mod values;
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::error::Result;
 use crate::types::SqlType;
+
+static TEST_FUNCTIONS: AtomicBool = AtomicBool::new(false);
+
+/// Adds the functions that ksqlDB's test suites define for themselves; for the command that runs such suites.
+pub fn enable_test_functions() {
+    TEST_FUNCTIONS.store(true, Ordering::Relaxed);
+}
+
+fn test_functions_enabled() -> bool {
+    TEST_FUNCTIONS.load(Ordering::Relaxed)
+}
 
 /// What is known of an argument when a call is resolved.
 #[derive(Debug, Clone, PartialEq)]

@@ -294,6 +294,25 @@ impl ParamType {
         }
     }
 
+    /// The type an argument of type `given` is cast to: as the parameter says, a DECIMAL with its own precision.
+    fn taking(&self, given: &SqlType, bound: &Bindings) -> Option<SqlType> {
+        Some(match (self, given) {
+            (ParamType::Decimal, given) => as_decimal(given),
+            (ParamType::Array(item), SqlType::Array(given)) => SqlType::array(item.taking(given, bound)?),
+            (ParamType::Map(key, value), SqlType::Map(given_key, given_value)) => {
+                SqlType::map(key.taking(given_key, bound)?, value.taking(given_value, bound)?)
+            }
+            (ParamType::Struct(fields), SqlType::Struct(given)) => SqlType::structure(
+                fields
+                    .iter()
+                    .zip(given)
+                    .map(|((name, field), given)| Some((name.clone(), field.taking(&given.ty, bound)?)))
+                    .collect::<Option<Vec<_>>>()?,
+            ),
+            _ => self.concrete(bound)?,
+        })
+    }
+
     fn concrete(&self, bound: &Bindings) -> Option<SqlType> {
         Some(match self {
             ParamType::Sql(ty) => ty.clone(),

@@ -90,9 +90,10 @@ impl ControlState {
     }
 }
 
-/// A query's producers are named by its id, alone or followed by `/` and more (`CSAS_OUT_3/1/0`).
+/// A query's producers are named by its id, alone or between other parts (`query/CSAS_OUT_3/1/0`, `CSAS_OUT_3/0`).
 fn belongs_to(producer: &ProducerId, query: &str) -> bool {
-    producer.0.strip_prefix(query).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    let name = producer.0.strip_prefix("query/").unwrap_or(&producer.0);
+    name.strip_prefix(query).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 pub(crate) fn topic_gone(id: TopicId) -> Error {
@@ -139,11 +140,11 @@ mod tests {
     fn forgetting_a_query_takes_its_tasks_but_not_its_namesakes() {
         let mut state = ControlState::default();
         let input = topic(1, "A").partition(0);
-        for producer in ["Q_1", "Q_1/0/3", "Q_10"] {
+        for producer in ["Q_1", "Q_1/0/3", "query/Q_1/2/0", "Q_10", "query/Q_10/2/0"] {
             state.consume(&ProducerId(producer.into()), input, 5);
         }
         state.apply(&Control::ForgetQuery { query: "Q_1".into() }, LogPosition(9));
-        assert_eq!(state.consumed.keys().map(|p| p.0.as_str()).collect::<Vec<_>>(), ["Q_10"]);
+        assert_eq!(state.consumed.keys().map(|p| p.0.as_str()).collect::<Vec<_>>(), ["Q_10", "query/Q_10/2/0"]);
         let text = serde_json::to_string(&state).unwrap();
         assert_eq!(serde_json::from_str::<ControlState>(&text).unwrap(), state);
     }

@@ -17,6 +17,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::task::Waker;
 
+use arrow::array::RecordBatch;
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
@@ -25,8 +26,9 @@ use super::group::{Draft, Group, GroupAppend};
 use super::partition::Partition;
 use super::redo::{ChangeAt, HeldChanges, JournaledChanges, key_columns};
 use super::ticket::{PendingCommit, Slot};
+use super::wire::batches::is_storable;
 use super::{
-    Commit, Control, LogPosition, Offset, PartitionReader, ProducerId, ReadLevel, Receipt, StoreId, Topic,
+    Commit, Control, LogBody, LogPosition, Offset, PartitionReader, ProducerId, ReadLevel, Receipt, StoreId, Topic,
     TopicPartition,
 };
 use crate::clock::Clock;
@@ -513,12 +515,23 @@ fn check(state: &State, draft: &Draft) -> Result<()> {
     }
     for table in draft.state.iter().flat_map(|(_, changes)| &changes.tables) {
         key_columns(&table.rows)?;
+        check_columns(&table.rows)?;
     }
-    for (to, ..) in &draft.appends {
+    for (to, body, _) in &draft.appends {
+        if let LogBody::Typed { rows, .. } = body {
+            check_columns(&rows.columns)?;
+        }
         let topic = control.topics.get(&to.topic).ok_or_else(|| topic_gone(to.topic))?;
         if to.partition >= topic.partitions {
             return Err(Error::not_found(format!("topic '{}' has no partition {}", topic.name, to.partition)));
         }
     }
     Ok(())
+}
+
+fn check_columns(batch: &RecordBatch) -> Result<()> {
+    match batch.schema_ref().fields().iter().find(|f| !is_storable(f.data_type())) {
+        Some(field) => Err(Error::internal(format!("columns of type {} cannot be stored", field.data_type()))),
+        None => Ok(()),
+    }
 }

@@ -30,6 +30,9 @@ use crate::rows::Rows;
 /// Batches with fewer rows than this are handed out together, so that single-row commits do not cost a run each.
 const SMALL_BATCH_ROWS: usize = 256;
 
+/// And no more than this at once.
+const JOINED_BYTES_MAX: usize = 1 << 20;
+
 #[derive(Debug)]
 pub(crate) struct Partition {
     pub at: TopicPartition,
@@ -151,22 +154,21 @@ impl PartitionInner {
     /// The records from `offset` on that may be seen, whole batches but for the first.
     fn read(&self, offset: Offset, visible: LogPosition, limit: ReadLimit) -> Result<Option<Arc<LogBatch>>> {
         let first = self.tail.partition_point(|b| b.end() <= offset);
-        let mut rows = 0;
-        let run: Vec<&Arc<LogBatch>> = self
-            .tail
-            .range(first..)
-            .take_while(|b| b.position <= visible)
-            .map(|b| &b.batch)
-            .take_while(|batch| {
-                let small = rows == 0 || batch.body.len() <= SMALL_BATCH_ROWS;
-                rows += batch.body.len();
-                small && (rows <= limit.rows_max || rows == batch.body.len())
+        let (mut rows, mut bytes) = (0, 0);
+        let visible = self.tail.range(first..).take_while(|b| b.position <= visible);
+        let run: Vec<&Arc<LogBatch>> = visible
+            .take_while(|b| {
+                rows += b.batch.body.len();
+                bytes += b.bytes;
+                let alone = rows == b.batch.body.len();
+                let small = b.batch.body.len() <= SMALL_BATCH_ROWS;
+                alone || (small && rows <= limit.rows_max && bytes <= JOINED_BYTES_MAX)
             })
+            .map(|b| &b.batch)
             .collect();
         match run.as_slice() {
             [] => Ok(None),
-            [first, ..] if first.body.len() > SMALL_BATCH_ROWS => Ok(Some(cut(first, offset, limit))),
-            [first] => Ok(Some(cut(first, offset, limit))),
+            [first, ..] if run.len() == 1 || first.body.len() > SMALL_BATCH_ROWS => Ok(Some(cut(first, offset, limit))),
             all => Ok(Some(cut(&join(all)?, offset, limit))),
         }
     }

@@ -22,27 +22,45 @@ pub(crate) trait RedoSource: Send + Sync {
 }
 
 pub(crate) struct LogProducer {
-    core: Arc<Core>,
+    holder: Arc<Holder>,
     source: Arc<dyn RedoSource>,
+}
+
+/// The hold on a producer id: as long as its producer or a transaction of it lives, or until another takes it.
+struct Holder {
+    core: Arc<Core>,
     id: ProducerId,
     generation: u64,
+}
+
+impl Holder {
+    fn check(&self) -> Result<()> {
+        self.core.check_holder(&self.id, self.generation)
+    }
+}
+
+impl Drop for Holder {
+    fn drop(&mut self) {
+        self.core.release_producer(&self.id, self.generation);
+    }
 }
 
 impl LogProducer {
     pub fn take(core: &Arc<Core>, source: Arc<dyn RedoSource>, id: &ProducerId) -> Result<Box<dyn Producer>> {
         let generation = core.take_producer(id)?;
-        Ok(Box::new(Self { core: core.clone(), source, id: id.clone(), generation }))
+        let holder = Arc::new(Holder { core: core.clone(), id: id.clone(), generation });
+        Ok(Box::new(Self { holder, source }))
     }
 }
 
 impl Producer for LogProducer {
     fn begin(&mut self) -> Result<Box<dyn Transaction>> {
-        self.core.check_holder(&self.id, self.generation)?;
+        self.holder.check()?;
         Ok(Box::new(LogTransaction {
-            core: self.core.clone(),
+            holder: self.holder.clone(),
             draft: Draft {
-                producer: self.id.clone(),
-                generation: self.generation,
+                producer: self.holder.id.clone(),
+                generation: self.holder.generation,
                 controls: Vec::new(),
                 appends: Vec::new(),
                 state: Vec::new(),
@@ -53,24 +71,18 @@ impl Producer for LogProducer {
     }
 
     fn positions(&self) -> Result<BTreeMap<TopicPartition, Offset>> {
-        self.core.check_holder(&self.id, self.generation)?;
-        Ok(self.core.lock().control.consumed.get(&self.id).cloned().unwrap_or_default())
+        self.holder.check()?;
+        Ok(self.holder.core.lock().control.consumed.get(&self.holder.id).cloned().unwrap_or_default())
     }
 
     fn redo(&self, store: &StoreId, after: LogPosition) -> Result<Vec<(LogPosition, StateChanges)>> {
-        self.core.check_holder(&self.id, self.generation)?;
+        self.holder.check()?;
         self.source.redo(store, after)
     }
 }
 
-impl Drop for LogProducer {
-    fn drop(&mut self) {
-        self.core.release_producer(&self.id, self.generation);
-    }
-}
-
 struct LogTransaction {
-    core: Arc<Core>,
+    holder: Arc<Holder>,
     draft: Draft,
 }
 
@@ -107,6 +119,6 @@ impl Transaction for LogTransaction {
     }
 
     fn commit(self: Box<Self>, until: ReadLevel, waker: Option<&Waker>) -> Result<Commit> {
-        self.core.commit(self.draft, until, waker)
+        self.holder.core.commit(self.draft, until, waker)
     }
 }

@@ -96,7 +96,9 @@ enum Spec {
 pub fn lower(plan: &Plan) -> Result<Vec<Stage>> {
     let mut lowering = Lowering { stages: Vec::new(), next_step: 0 };
     let mut inputs = Vec::new();
-    let mut root = lowering.node(&plan.root, Asked { old: false, kept: plan.sink.is_some() }, &mut inputs)?;
+    // A plan that is a scan and nothing else keeps a source table for pulls.
+    let kept = plan.sink.is_some() || matches!(plan.root.kind, StepKind::Scan(_));
+    let mut root = lowering.node(&plan.root, Asked { old: false, kept }, &mut inputs)?;
     if let Some(limit) = plan.limit {
         root = lowering.operator(Spec::Limit(limit), vec![root]);
     }

@@ -249,7 +249,6 @@ impl Runtime {
         FailureTopics { processing_log: find(PROCESSING_LOG, rejects::processing_log_schema()), rejected }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a task is what these come together in")]
     fn build_task(
         &self,
         shared: &Arc<QueryShared>,
@@ -542,15 +541,8 @@ impl Runtime {
             stages.dedup();
             for stage in stages {
                 let ends = self.ends(&query, stage)?;
-                loop {
-                    match query.shared.state() {
-                        QueryState::Running => {}
-                        // A paused or parked query will not move: what it has is the answer.
-                        _ => break,
-                    }
-                    if self.reached(&query, stage, &ends) {
-                        break;
-                    }
+                // A paused or parked query will not move: what it has is the answer.
+                while query.shared.state() == QueryState::Running && !self.reached(&query, stage, &ends) {
                     if watch.elapsed() > timeout {
                         return Err(Error::unavailable(format!(
                             "query {id} has not caught up with its input within {} s",

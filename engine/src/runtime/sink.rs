@@ -65,7 +65,7 @@ impl SinkWriter {
         let rows = leave_out(rows, errors, unwritten)?;
         let written = rows.len();
         let partitions = self.topic.partitions;
-        let keys = if partitions == 1 { None } else { Some(self.codec.encode_keys(&rows)?) };
+        let keys = if partitions == 1 { None } else { Some(self.codec.encode_plain_keys(&rows)?) };
         for (to, rows) in split(rows, keys.as_ref(), partitions, partition)? {
             append(transaction, &self.topic, to, LogBody::Typed { rows, fingerprint: self.codec.fingerprint })?;
         }

@@ -254,18 +254,15 @@ impl Task {
             return Ok(false);
         };
         let watch = Stopwatch::start();
-        let mut counters = Counters::default();
+        let mut operators = Counters::default();
         let mut errors = Vec::new();
         let mut out = Vec::new();
         if !rows.is_empty() {
             let (stage, slot) = (self.inputs[input].stage, self.inputs[input].input);
-            counters.rows_in += rows.len() as u64;
-            self.push(stage, slot, &rows, &mut errors, &mut counters, &mut out)?;
+            self.push(stage, slot, &rows, &mut errors, &mut operators, &mut out)?;
         }
+        let mut counters = query_counters(rows.len() as u64, self.rejected.len() as u64, &operators);
         counters.field_errors += errors.len() as u64;
-        let rejected = self.rejected.len() as u64;
-        counters.rows_in += rejected;
-        counters.rejected += rejected;
         self.deliver(input, out, errors, &mut counters, waker)?;
         self.query.add(&counters, watch.elapsed());
         self.query.progress();
@@ -502,6 +499,24 @@ impl ClientWriter {
             }
         }
         Ok(written)
+    }
+}
+
+/// One query's books for a run: every record read has one disposition, wherever in the pipeline it was decided.
+fn query_counters(read: u64, unreadable: u64, operators: &Counters) -> Counters {
+    let rows_in = read + unreadable;
+    let rejected = unreadable + operators.rejected;
+    let left = rows_in.saturating_sub(operators.filtered + operators.unmatched + operators.late + rejected);
+    Counters {
+        rows_in,
+        accepted: left,
+        filtered: operators.filtered,
+        unmatched: operators.unmatched,
+        late: operators.late,
+        rejected,
+        rows_out: 0,
+        late_windows: operators.late_windows,
+        field_errors: 0,
     }
 }
 

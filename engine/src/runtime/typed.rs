@@ -80,15 +80,20 @@ impl TypedCodec {
 
     /// Bytes of the keys, window included; null where the key is null.
     pub fn encode_keys(&self, rows: &Rows) -> Result<BinaryArray> {
+        let keys = self.encode_plain_keys(rows)?;
+        match (&rows.window, self.typed.windowed) {
+            (Some(window), Some(info)) => Ok(windowed::join(&keys, window, info.kind)),
+            _ => Ok(keys),
+        }
+    }
+
+    /// Keys without their windows: what decides the partition, so that all windows of a key are in one.
+    pub fn encode_plain_keys(&self, rows: &Rows) -> Result<BinaryArray> {
         let keys = self.typed.schema.key.len();
         if keys == 0 {
             return Ok(BinaryArray::new_null(rows.len()));
         }
-        let encoded = self.key.encode(&rows.columns.columns()[..keys], rows.null_key.as_ref())?;
-        match (&rows.window, self.typed.windowed) {
-            (Some(window), Some(info)) => Ok(windowed::join(&encoded.bytes, window, info.kind)),
-            _ => Ok(encoded.bytes),
-        }
+        Ok(self.key.encode(&rows.columns.columns()[..keys], rows.null_key.as_ref())?.bytes)
     }
 
     pub fn encode_values(&self, rows: &Rows) -> Result<BinaryArray> {

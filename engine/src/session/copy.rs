@@ -78,6 +78,16 @@ pub struct LoadReport {
     pub missing_columns: Vec<String>,
 }
 
+/// How far a COPY … FROM has come.
+pub struct CopyProgress<'a> {
+    pub report: &'a LoadReport,
+    /// What there is to read, if that is known.
+    pub bytes_total: Option<u64>,
+}
+
+/// Told after each group of a COPY … FROM.
+pub type CopyWatcher = Box<dyn FnMut(CopyProgress<'_>) + Send>;
+
 impl LoadReport {
     fn reject(&mut self, line: u64, reason: &str) {
         self.rejected += 1;
@@ -221,6 +231,11 @@ impl Session {
         Ok(report)
     }
 
+    /// Who is told how far a COPY … FROM has come.
+    pub fn watch_copies(&mut self, watcher: CopyWatcher) {
+        self.copy_watcher = Some(watcher);
+    }
+
     /// COPY … FROM and COPY … TO.
     pub(super) fn copy(&mut self, parsed: &ParsedStatement) -> Result<Outcome> {
         if !self.access.files {
@@ -235,6 +250,7 @@ impl Session {
                 let path = self.path(path);
                 let file = std::fs::File::open(&path)
                     .map_err(|e| Error::statement(format!("file {} cannot be read: {e}", path.display())))?;
+                let bytes_total = file.metadata().ok().filter(|m| m.is_file()).map(|m| m.len());
                 let request = LoadRequest {
                     target: &target.name,
                     format: match options.format.as_str() {
@@ -246,7 +262,15 @@ impl Session {
                     key: options.key.as_deref(),
                     timestamp: options.timestamp.as_deref(),
                 };
-                let report = self.load(request, &mut |_| {}).map_err(|e| e.at(target.position))?;
+                let mut watcher = self.copy_watcher.take();
+                let mut tell = |report: &LoadReport| {
+                    if let Some(watcher) = &mut watcher {
+                        watcher(CopyProgress { report, bytes_total });
+                    }
+                };
+                let loaded = self.load(request, &mut tell).map_err(|e| e.at(target.position));
+                self.copy_watcher = watcher;
+                let report = loaded?;
                 EntityBody::RowsWritten { rows: report.rows, rejected: report.rejected }
             }
             Statement::CopyTo { query, path, options } => {
@@ -315,13 +339,13 @@ impl CopyOptions {
                         .at(option.position)
                         .with_hint("FORMAT is 'csv' or 'json'"));
                 }
-                "NULL" => all.null = Some(value.clone()),
+                "NULL_TEXT" => all.null = Some(value.clone()),
                 "KEY" => all.key = Some(value.clone()),
                 "TIMESTAMP" => all.timestamp = Some(value.clone()),
                 name => {
                     return Err(Error::statement(format!("COPY has no option {name}"))
                         .at(option.position)
-                        .with_hint("FORMAT, NULL, KEY and TIMESTAMP are its options"));
+                        .with_hint("FORMAT, NULL_TEXT, KEY and TIMESTAMP are its options"));
                 }
             }
         }

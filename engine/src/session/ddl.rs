@@ -135,6 +135,8 @@ impl Session {
     pub(super) fn change(&mut self, parsed: &ParsedStatement) -> Result<Outcome> {
         let settings = self.settings.clone();
         let done = self.engine.change(|catalog| self.plan_change(parsed, catalog, &settings, &[]))?;
+        // A SELECT after CREATE … AS waits for the new query, too.
+        self.wrote = true;
         let body = match done {
             Some(change) => EntityBody::CurrentStatus {
                 command_id: change.command_id,

@@ -52,6 +52,7 @@ pub struct Session {
     producer: Option<Box<dyn Producer>>,
     /// Something was written that a SELECT must see.
     wrote: bool,
+    copy_watcher: Option<copy::CopyWatcher>,
 }
 
 /// What one statement answered.
@@ -64,7 +65,16 @@ pub enum Outcome {
 
 impl Session {
     pub(crate) fn new(engine: Engine, settings: Settings, access: Access, number: u64) -> Self {
-        Self { engine, settings, variables: BTreeMap::new(), access, number, producer: None, wrote: false }
+        Self {
+            engine,
+            settings,
+            variables: BTreeMap::new(),
+            access,
+            number,
+            producer: None,
+            wrote: false,
+            copy_watcher: None,
+        }
     }
 
     pub fn engine(&self) -> &Engine {

@@ -17,6 +17,7 @@ use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::log::{Offset, ReadLevel, ReadLimit, TopicPartition};
 use crate::ops::Lookup;
+use crate::plan::analyze::walk::find_aggregates;
 use crate::plan::compile::Compiled;
 use crate::plan::steps::{Scan, ScanColumn, TimestampColumn};
 use crate::plan::{Planner, PullPlan};
@@ -24,7 +25,7 @@ use crate::results::{EndReason, ResultColumn, ResultEvent, ResultKind, ResultQue
 use crate::rows::{Rows, batch_of};
 use crate::runtime::scan::Scanner;
 use crate::schema::{ROWOFFSET, ROWPARTITION, ROWTIME, WINDOWEND, WINDOWSTART};
-use crate::sql::ast::{ParsedStatement, Query};
+use crate::sql::ast::{ParsedStatement, Query, SelectItem};
 use crate::types::SqlType;
 
 impl Session {
@@ -32,7 +33,11 @@ impl Session {
         if query.emit.is_some() {
             return self.push(parsed, query);
         }
-        let ours = query.joins.is_empty() && query.group_by.is_empty() && query.window.is_none();
+        let aggregates = query.select.iter().any(|item| match item {
+            SelectItem::Expr { expr, .. } => !find_aggregates(expr).is_empty(),
+            _ => false,
+        });
+        let ours = query.joins.is_empty() && query.group_by.is_empty() && query.window.is_none() && !aggregates;
         if !ours && !self.settings.strict() {
             return self.batch(&parsed.text);
         }

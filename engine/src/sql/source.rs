@@ -117,6 +117,12 @@ impl Parser<'_> {
             let position = p.position();
             let name = match p.peek().map(|t| &t.kind) {
                 Some(TokenKind::String(_)) => p.string()?,
+                // An option's name is no column: COPY … WITH (NULL = 'NA').
+                Some(TokenKind::Word(word)) if !p.strict => {
+                    let name = word.clone();
+                    p.next += 1;
+                    name
+                }
                 _ => p.identifier()?,
             };
             let name = if fold_names { name.to_uppercase() } else { name };

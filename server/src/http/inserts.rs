@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -86,12 +86,14 @@ impl InsertsRequest {
 
 /// As SQL does: `` `s` `` and `"s"` keep their case, `s` is `S`.
 fn fold_identifier(name: &str) -> String {
-    for quote in ['`', '"'] {
-        if let Some(inner) = name.strip_prefix(quote).and_then(|n| n.strip_suffix(quote)) {
-            return inner.replace(&format!("{quote}{quote}"), &quote.to_string());
-        }
-    }
-    name.to_uppercase()
+    unquoted(name).unwrap_or_else(|| name.to_uppercase())
+}
+
+fn unquoted(name: &str) -> Option<String> {
+    ['`', '"'].into_iter().find_map(|quote| {
+        let inner = name.strip_prefix(quote)?.strip_suffix(quote)?;
+        Some(inner.replace(&format!("{quote}{quote}"), &quote.to_string()))
+    })
 }
 
 async fn write_rows(shared: Arc<Shared>, (mut session, target): (Session, String), mut lines: Lines, mut acks: Acks) {
@@ -132,7 +134,9 @@ fn insert(session: &mut Session, target: &str, lines: &[Bytes]) -> Vec<Result<()
     let parsed: Vec<Result<Map<String, Value>, Error>> = lines
         .iter()
         .map(|line| {
-            serde_json::from_slice(line).map_err(|e| Error::statement(format!("the row is not a JSON object: {e}")))
+            let row: Map<String, Value> = serde_json::from_slice(line)
+                .map_err(|e| Error::statement(format!("the row is not a JSON object: {e}")))?;
+            Ok(row.into_iter().map(|(name, value)| (unquoted(&name).unwrap_or(name), value)).collect())
         })
         .collect();
     let rows: Vec<Map<String, Value>> = parsed.iter().filter_map(|row| row.as_ref().ok().cloned()).collect();
@@ -213,20 +217,20 @@ impl Acks {
 }
 
 /// The lines of a body as they arrive; empty lines are skipped.
-struct Lines {
-    body: axum::body::BodyDataStream,
+pub(super) struct Lines {
+    body: BodyDataStream,
     buffer: BytesMut,
     line_bytes_max: usize,
     ended: bool,
 }
 
 impl Lines {
-    fn new(body: Body, line_bytes_max: usize) -> Self {
+    pub fn new(body: Body, line_bytes_max: usize) -> Self {
         Self { body: body.into_data_stream(), buffer: BytesMut::new(), line_bytes_max, ended: false }
     }
 
     /// The next line, once it is there.
-    async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ApiError> {
         loop {
             if let Some(line) = self.buffered() {
                 return Ok(Some(line));
@@ -236,6 +240,11 @@ impl Lines {
             }
             self.fill().await?;
         }
+    }
+
+    /// What follows the lines taken: bytes that are there already, and the body.
+    pub fn into_rest(self) -> (Bytes, BodyDataStream) {
+        (self.buffer.freeze(), self.body)
     }
 
     /// At least one line, and all others that are there already.

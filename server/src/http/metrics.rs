@@ -65,7 +65,8 @@ impl Metrics {
 
 /// The route that answers `path`; everything else is `other`.
 pub(crate) fn route_of(path: &str) -> &'static str {
-    const ROUTES: [&str; 19] = [
+    const ROUTES: [&str; 20] = [
+        "/headwater/load",
         "/ksql",
         "/ksql/terminate",
         "/query",

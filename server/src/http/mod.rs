@@ -5,6 +5,7 @@
 //! | `POST /ksql`, `/ksql/terminate` | statements → entities | `statements` |
 //! | `POST /query`, `/query-stream`, `/close-query` | a query → rows | `queries`, `rows` |
 //! | `POST /inserts-stream` | rows → acknowledgements | `inserts` |
+//! | `POST /headwater/load` | a file of rows → a report | `loading` |
 //! | `GET /info`, `/healthcheck`, `/clusterStatus`, `/status…`, `/is_valid_property/…`, `/v1/metadata…`, `/chc/…`, `/livez`, `/readyz` | what the server says of itself | `info` |
 //! | `GET /metrics` | Prometheus text | `metrics` |
 //!
@@ -15,6 +16,7 @@
 mod errors;
 mod info;
 mod inserts;
+mod loading;
 mod media;
 mod metrics;
 mod queries;
@@ -80,6 +82,7 @@ pub(crate) fn build(engine: Engine, options: ServerOptions) -> (Router, Arc<Shar
         .route("/query-stream", post(queries::query_stream))
         .route("/close-query", post(queries::close_query))
         .route("/inserts-stream", post(inserts::inserts_stream))
+        .route("/headwater/load", post(loading::load))
         .route("/", get(info::root))
         .route("/info", get(info::info))
         .route("/healthcheck", get(info::healthcheck))

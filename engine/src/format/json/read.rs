@@ -19,6 +19,7 @@
 //!
 //! Our choice: a number out of its type's range is an error (ksqlDB lets it wrap), and so is text after the value.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use base64::Engine as _;
@@ -32,6 +33,9 @@ use crate::types::{SqlType, StructField};
 
 /// Positions in an object for which the field found last time is remembered.
 const GUESSES_MAX: usize = 256;
+
+/// Up to here a search costs less than a table.
+const FEW_FIELDS: usize = 8;
 
 /// Which walk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -244,8 +248,9 @@ impl Object {
     fn read_known(&mut self, cursor: &mut Cursor<'_>, to: &mut [Growing]) -> Scan<()> {
         self.stopped = None;
         let entries = entries(cursor, "not an object")?;
-        for (i, ((name, shape), column)) in self.fields.iter_mut().zip(to).enumerate() {
-            match entries.find(name) {
+        let places = entries.find_all(self.fields.iter().map(|(name, _)| &**name));
+        for (i, ((_, shape), column)) in self.fields.iter_mut().zip(to).enumerate() {
+            match places[i] {
                 Some(at) => {
                     let read = shape.read(&mut cursor.at(at), column, Walk::Careful);
                     read.inspect_err(|_| self.stopped = Some(i))?;
@@ -263,7 +268,7 @@ impl Object {
 }
 
 /// Fields of an object in order: name, and where the value starts.
-struct Entries<'a>(Vec<(std::borrow::Cow<'a, str>, usize)>);
+struct Entries<'a>(Vec<(Cow<'a, str>, usize)>);
 
 /// Checks an object and steps over it, noting its fields.
 fn entries<'a>(cursor: &mut Cursor<'a>, otherwise: &'static str) -> Scan<Entries<'a>> {
@@ -285,28 +290,30 @@ fn entries<'a>(cursor: &mut Cursor<'a>, otherwise: &'static str) -> Scan<Entries
 
 impl<'a> Entries<'a> {
     /// Each name once, where it stood first, with its last value.
-    fn last_of_each(mut self) -> impl Iterator<Item = (std::borrow::Cow<'a, str>, usize)> {
-        let mut first: HashMap<std::borrow::Cow<'a, str>, usize> = HashMap::new();
-        if self.0.len() > 1 {
-            let mut kept: Vec<(std::borrow::Cow<'a, str>, usize)> = Vec::with_capacity(self.0.len());
-            for (name, at) in self.0 {
-                match first.get(&name) {
-                    Some(&earlier) => kept[earlier].1 = at,
-                    None => {
-                        first.insert(name.clone(), kept.len());
-                        kept.push((name, at));
+    fn last_of_each(self) -> impl Iterator<Item = (Cow<'a, str>, usize)> {
+        let mut places: HashMap<Cow<'a, str>, usize> = HashMap::new();
+        let mut kept: Vec<(Cow<'a, str>, usize)> = Vec::with_capacity(self.0.len());
+        let few = self.0.len() <= FEW_FIELDS;
+        for (name, at) in self.0 {
+            let earlier = if few { kept.iter().position(|(n, _)| *n == name) } else { places.get(&name).copied() };
+            match earlier {
+                Some(place) => kept[place].1 = at,
+                None => {
+                    if !few {
+                        places.insert(name.clone(), kept.len());
                     }
+                    kept.push((name, at));
                 }
             }
-            self.0 = kept;
         }
-        self.0.into_iter()
+        kept.into_iter()
     }
 
-    /// The last field of this name, or else the last whose upper-cased name it is.
-    fn find(&self, name: &str) -> Option<usize> {
-        let exact = self.0.iter().rev().find(|(n, _)| n == name);
-        exact.or_else(|| self.0.iter().rev().find(|(n, _)| n.to_uppercase() == name)).map(|&(_, at)| at)
+    /// For each name the place of the last field of this name, or else of the last whose upper-cased name it is.
+    fn find_all<'n>(&self, names: impl Iterator<Item = &'n str>) -> Vec<Option<usize>> {
+        let exact: HashMap<&str, usize> = self.0.iter().map(|(name, at)| (name.as_ref(), *at)).collect();
+        let upper: HashMap<String, usize> = self.0.iter().map(|(name, at)| (name.to_uppercase(), *at)).collect();
+        names.map(|name| exact.get(name).or_else(|| upper.get(name)).copied()).collect()
     }
 }
 

@@ -20,6 +20,7 @@ mod mathematics;
 mod nulls;
 mod numbers;
 mod regexps;
+mod test_only;
 mod text;
 mod urls;
 
@@ -73,7 +74,13 @@ pub struct ScalarFunction {
 struct Overload {
     signature: Signature,
     refine: Option<Refine>,
-    evaluate: Evaluation,
+    evaluate: Evaluate,
+}
+
+enum Evaluate {
+    Shared(Evaluation),
+    /// Remembers something from row to row: one for each expression.
+    Own(fn() -> Evaluation),
 }
 
 impl ScalarFunction {
@@ -112,13 +119,24 @@ impl ScalarFunction {
         self.add(signature, Some(refine), evaluate)
     }
 
+    /// An overload that remembers something from row to row.
+    pub fn overload_with_state(mut self, signature: &str, evaluate: fn() -> Evaluation) -> Self {
+        let evaluate = Evaluate::Own(evaluate);
+        self.overloads.push(Overload { signature: Signature::parse(signature), refine: None, evaluate });
+        self.volatile()
+    }
+
     fn add(
         mut self,
         signature: &str,
         refine: Option<Refine>,
         evaluate: impl Fn(&[ArrayRef], &CallContext<'_>) -> Evaluated + Send + Sync + 'static,
     ) -> Self {
-        self.overloads.push(Overload { signature: Signature::parse(signature), refine, evaluate: Arc::new(evaluate) });
+        self.overloads.push(Overload {
+            signature: Signature::parse(signature),
+            refine,
+            evaluate: Evaluate::Shared(Arc::new(evaluate)),
+        });
         self
     }
 
@@ -165,8 +183,19 @@ static REGISTRY: LazyLock<BTreeMap<&'static str, ScalarFunction>> = LazyLock::ne
     .collect()
 });
 
+/// Functions that only test suites call.
+static TEST_REGISTRY: LazyLock<BTreeMap<&'static str, ScalarFunction>> =
+    LazyLock::new(|| test_only::functions().into_iter().map(|function| (function.name, function)).collect());
+
+fn known(name: &str) -> Option<&'static ScalarFunction> {
+    let upper = name.to_ascii_uppercase();
+    REGISTRY
+        .get(upper.as_str())
+        .or_else(|| super::test_functions_enabled().then(|| TEST_REGISTRY.get(upper.as_str())).flatten())
+}
+
 fn find(name: &str) -> Result<&'static ScalarFunction> {
-    REGISTRY.get(name.to_ascii_uppercase().as_str()).ok_or_else(|| unknown(name))
+    known(name).ok_or_else(|| unknown(name))
 }
 
 /// ksqlDB's message for a name that no function has, with the nearest one there is.
@@ -180,7 +209,7 @@ pub fn unknown(name: &str) -> Error {
 }
 
 pub fn exists(name: &str) -> bool {
-    REGISTRY.contains_key(name.to_ascii_uppercase().as_str())
+    known(name).is_some()
 }
 
 /// Names of all scalar functions, upper case.
@@ -238,7 +267,11 @@ pub fn lambda_parameters(name: &str, args: &[ArgType], index: usize) -> Result<V
 pub fn evaluation(name: &str, args: &[ArgType]) -> Result<(Evaluation, bool)> {
     let function = find(name)?;
     let (overload, _) = function.choose(args)?;
-    Ok((Arc::clone(&overload.evaluate), function.deterministic))
+    let evaluate = match &overload.evaluate {
+        Evaluate::Shared(evaluate) => Arc::clone(evaluate),
+        Evaluate::Own(make) => make(),
+    };
+    Ok((evaluate, function.deterministic))
 }
 
 #[cfg(test)]

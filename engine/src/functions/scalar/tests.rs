@@ -52,6 +52,8 @@ fn arrays_and_maps() {
         ("ARRAY_EXCEPT(ARRAY[0, 0, 1, -1], ARRAY[1])", "[0, -1]"),
         ("ARRAY_REMOVE(ARRAY['foo', 'bar', 'foo'], 'foo')", "[bar]"),
         ("ARRAY_MAX(ARRAY[1, null, 3])", "3"),
+        ("ARRAY_MAX(ARRAY[1.5, 2.25])", "2.25"),
+        ("ARRAY_SORT(ARRAY[2.25, 1.5])", "[1.50, 2.25]"),
         ("ARRAY_MIN(ARRAY['foo', 'Food', null])", "Food"),
         ("ARRAY_SORT(ARRAY[2, null, 1])", "[1, 2, null]"),
         ("ARRAY_SORT(ARRAY[2, null, 1], 'desc')", "[2, 1, null]"),
@@ -276,4 +278,10 @@ fn bytes() {
         ("UUID(TO_BYTES('00112233445566778899aabbccddeeff', 'hex'))", "00112233-4455-6677-8899-aabbccddeeff"),
         ("CONCAT_WS(TO_BYTES('a', 'ascii'), TO_BYTES('b', 'ascii'), TO_BYTES('c', 'ascii'))", "626163"),
     ]);
+}
+
+#[test]
+fn test_functions_are_there_only_when_enabled() {
+    assert!(!exists("TEST_UDF"));
+    assert!(test_only::functions().iter().all(|f| f.name == f.name.to_uppercase()));
 }

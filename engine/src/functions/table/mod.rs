@@ -7,6 +7,8 @@
 //! | `CUBE_EXPLODE(ARRAY[1, 2])` | `[null, null]`; `[null, 2]`; `[1, null]`; `[1, 2]` |
 //! | `CUBE_EXPLODE(ARRAY[1, null])` | `[null, null]`; `[1, null]` |
 
+mod test_only;
+
 use std::sync::LazyLock;
 
 use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
@@ -24,14 +26,36 @@ use crate::types::SqlType;
 const CUBE_ITEMS_MAX: usize = 16;
 
 /// Lists per row, or failures per row.
-type Rows = std::result::Result<(ListArray, Vec<RowError>), String>;
+pub(super) type Rows = std::result::Result<(ListArray, Vec<RowError>), String>;
 
-struct TableFunction {
-    name: &'static str,
-    description: &'static str,
-    signature: Signature,
+pub(super) struct TableFunction {
+    pub name: &'static str,
+    pub description: &'static str,
+    pub overloads: Vec<TableOverload>,
+}
+
+pub(super) struct TableOverload {
+    pub signature: Signature,
     /// Arguments and the type of one output value.
-    evaluate: fn(&[ArrayRef], &SqlType) -> Rows,
+    pub evaluate: fn(&[ArrayRef], &SqlType) -> Rows,
+}
+
+impl TableOverload {
+    fn new(signature: &str, evaluate: fn(&[ArrayRef], &SqlType) -> Rows) -> Self {
+        Self { signature: Signature::parse(signature), evaluate }
+    }
+}
+
+impl TableFunction {
+    fn resolve(&self, args: &[ArgType]) -> Result<(&TableOverload, Resolved)> {
+        let printed = self.name.to_ascii_lowercase();
+        let signatures: Vec<&Signature> = self.overloads.iter().map(|o| &o.signature).collect();
+        let (index, bound) = signature::choose(&printed, &signatures, args)?;
+        let overload = &self.overloads[index];
+        let resolved = overload.signature.resolved(args, &bound);
+        let refused = || signature::not_accepted(&printed, &signatures, args);
+        Ok((overload, resolved.ok_or_else(refused)?))
+    }
 }
 
 static REGISTRY: LazyLock<Vec<TableFunction>> = LazyLock::new(|| {
@@ -39,21 +63,24 @@ static REGISTRY: LazyLock<Vec<TableFunction>> = LazyLock::new(|| {
         TableFunction {
             name: "CUBE_EXPLODE",
             description: "A row for every combination of the array's items and nulls in their place.",
-            signature: Signature::parse("(ARRAY<T> list) -> ARRAY<T>"),
-            evaluate: cube,
+            overloads: vec![TableOverload::new("(ARRAY<T> list) -> ARRAY<T>", cube)],
         },
         TableFunction {
             name: "EXPLODE",
             description: "A row for every item of the array.",
-            signature: Signature::parse("(ARRAY<T> list) -> T"),
-            evaluate: explode,
+            overloads: vec![TableOverload::new("(ARRAY<T> list) -> T", explode)],
         },
     ]
 });
 
+/// Functions that only test suites call.
+static TEST_REGISTRY: LazyLock<Vec<TableFunction>> = LazyLock::new(test_only::functions);
+
 fn find(name: &str) -> Result<&'static TableFunction> {
+    let tests: &[TableFunction] = if super::test_functions_enabled() { &TEST_REGISTRY } else { &[] };
     REGISTRY
         .iter()
+        .chain(tests)
         .find(|f| f.name.eq_ignore_ascii_case(name))
         .ok_or_else(|| Error::statement(format!("Can't find any functions with the name '{name}'")))
 }
@@ -70,26 +97,25 @@ pub fn list() -> Vec<FunctionInfo> {
             kind: FunctionKind::Table,
             category: "TABLE",
             description: function.description,
-            signatures: vec![super::scalar::describe(&function.signature, function.description)],
+            signatures: function
+                .overloads
+                .iter()
+                .map(|o| super::scalar::describe(&o.signature, function.description))
+                .collect(),
         })
         .collect()
 }
 
 /// `returns` is the type of one output value.
 pub fn resolve(name: &str, args: &[ArgType]) -> Result<Resolved> {
-    let function = find(name)?;
-    let printed = function.name.to_ascii_lowercase();
-    let (_, bound) = signature::choose(&printed, &[&function.signature], args)?;
-    let resolved = function.signature.resolved(args, &bound);
-    resolved.ok_or_else(|| signature::not_accepted(&printed, &[&function.signature], args))
+    Ok(find(name)?.resolve(args)?.1)
 }
 
 /// One list of output values per input row; a failing row gives an empty list and an error.
 pub fn evaluate(name: &str, args: &[ArrayRef], types: &[SqlType]) -> Result<(ListArray, Vec<RowError>)> {
-    let function = find(name)?;
     let given: Vec<ArgType> = types.iter().cloned().map(ArgType::Sql).collect();
-    let resolved = resolve(name, &given)?;
-    (function.evaluate)(args, &resolved.returns).map_err(Error::internal)
+    let (overload, resolved) = find(name)?.resolve(&given)?;
+    (overload.evaluate)(args, &resolved.returns).map_err(Error::internal)
 }
 
 fn explode(args: &[ArrayRef], returns: &SqlType) -> Rows {

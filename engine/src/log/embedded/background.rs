@@ -12,10 +12,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hashbrown::HashMap;
+use hashbrown::hash_map::Entry;
 use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::control::Checkpoint;
-use super::disk::Disk;
+use super::disk::{Bytes, Disk};
 use super::group::state_in_frame;
 use super::retention::{Limits, TailFacts, pressed_until, to_forget, to_seal, to_snapshot};
 use super::segment::Segment;
@@ -27,6 +29,7 @@ use crate::log::core::Core;
 use crate::log::partition::{Partition, TailBatch, joinable};
 use crate::log::redo::{ChangeAt, Deletions, merge};
 use crate::log::transaction::RedoSource;
+use crate::log::wire::batches::SchemaTable;
 use crate::log::{LogPosition, ReadLevel, StoreId, Topic, TopicPartition};
 use crate::state::StateChanges;
 use crate::state::snapshot::{Snapshot, SnapshotKind, Snapshots};
@@ -49,6 +52,15 @@ pub(super) struct Background {
     pub reading: RwLock<()>,
     pub pass: Mutex<Pass>,
     pub alarm: Arc<Alarm>,
+}
+
+/// Files of the write-ahead log that one call reads.
+type OpenFiles = HashMap<u64, OpenFile>;
+
+struct OpenFile {
+    schemas: SchemaTable,
+    /// The bytes of a file that does not change any more.
+    closed: Option<Bytes>,
 }
 
 /// What one pass leaves to the next.
@@ -194,7 +206,8 @@ impl Background {
 
     fn seal(&self, synced: LogPosition, pressed: LogPosition) -> Result<()> {
         let partitions = self.partitions();
-        let facts = partitions.iter().filter_map(|(_, p)| tail_facts(p, synced)).collect();
+        let now_ms = self.core.clock().now_ms();
+        let facts = partitions.iter().filter_map(|(topic, p)| tail_facts(topic, p, synced, now_ms)).collect();
         let chosen = to_seal(facts, pressed, &self.limits);
         for (topic, partition) in partitions.iter().filter(|(_, p)| chosen.contains(&p.at)) {
             self.seal_partition(topic, partition, synced)?;
@@ -273,9 +286,10 @@ impl Background {
         entries.retain(|(position, _)| *position <= synced);
         let Some(position) = entries.last().map(|(position, _)| *position) else { return Ok(()) };
         let chain = if covered > LogPosition(0) { self.snapshots.chain(store)? } else { Vec::new() };
+        let mut files = OpenFiles::default();
         let mut parts = Vec::new();
         for (_, at) in &entries {
-            parts.push(self.read_change(store, at)?);
+            parts.push(self.read_change(store, at, &mut files)?);
         }
         let delta = merge(&parts, Deletions::Keep)?;
         let delta_bytes: usize =
@@ -299,21 +313,42 @@ impl Background {
         Ok(())
     }
 
-    fn read_change(&self, store: &StoreId, at: &ChangeAt) -> Result<StateChanges> {
+    fn read_change(&self, store: &StoreId, at: &ChangeAt, files: &mut OpenFiles) -> Result<StateChanges> {
         match at {
             ChangeAt::Queued(group) => {
                 let of_store = group.state.iter().filter(|(id, _)| id == store);
                 Ok(StateChanges { tables: of_store.flat_map(|(_, c)| c.tables.iter().cloned()).collect() })
             }
             ChangeAt::Written(place) => {
-                let schemas = self.files.lock().iter().find(|f| f.first == place.file).map(|f| f.schemas.clone());
                 let path = self.paths.wal.join(file_name(place.file));
-                let schemas = schemas.ok_or_else(|| Error::internal(format!("{} is gone", path.display())))?;
-                let frame = self.disk.read_at(&path, place.offset, place.length)?;
-                state_in_frame(&frame, &schemas, store)
-                    .map_err(|e| e.prefixed(&format!("{} at byte {}: ", path.display(), place.offset)))
+                let file = match files.entry(place.file) {
+                    Entry::Occupied(open) => open.into_mut(),
+                    Entry::Vacant(new) => new.insert(self.open_file(place.file, &path)?),
+                };
+                let state = match &file.closed {
+                    Some(bytes) => {
+                        let frame = bytes.get(place.offset as usize..place.offset as usize + place.length);
+                        state_in_frame(frame.unwrap_or_default(), &file.schemas, store)
+                    }
+                    None => {
+                        let frame = self.disk.read_at(&path, place.offset, place.length)?;
+                        state_in_frame(&frame, &file.schemas, store)
+                    }
+                };
+                state.map_err(|e| e.prefixed(&format!("{} at byte {}: ", path.display(), place.offset)))
             }
         }
+    }
+
+    fn open_file(&self, first: u64, path: &Path) -> Result<OpenFile> {
+        let (schemas, closed) = {
+            let files = self.files.lock();
+            let gone = || Error::internal(format!("{} is gone", path.display()));
+            let number = files.iter().position(|f| f.first == first).ok_or_else(gone)?;
+            (files[number].schemas.clone(), number + 1 < files.len())
+        };
+        // The newest file still grows: its frames are read one by one.
+        Ok(OpenFile { schemas, closed: if closed { Some(self.disk.map(path)?) } else { None } })
     }
 
     /// Takes segments out that retention does not keep; their files go after the next checkpoint.
@@ -440,14 +475,17 @@ fn ends(partition: &Arc<Partition>) -> (TopicPartition, i64, i64) {
     (partition.at, inner.start, inner.next)
 }
 
-fn tail_facts(partition: &Arc<Partition>, synced: LogPosition) -> Option<TailFacts> {
+fn tail_facts(topic: &Topic, partition: &Partition, synced: LogPosition, now_ms: i64) -> Option<TailFacts> {
     let inner = partition.inner.lock();
     let safe = inner.tail.partition_point(|b| b.position <= synced);
     let last = inner.tail.get(safe.checked_sub(1)?)?;
     let first = inner.tail.front()?;
+    let bytes = inner.tail.range(..safe).map(|b| b.bytes).sum();
     Some(TailFacts {
         at: partition.at,
-        bytes: inner.tail.range(..safe).map(|b| b.bytes).sum(),
+        bytes,
+        expired: topic.retention_ms.is_some_and(|ms| first.batch.append_time_ms < now_ms.saturating_sub(ms))
+            || topic.retention_bytes.is_some_and(|max| bytes as u64 > max),
         rows: last.end() - first.batch.base_offset,
         oldest: first.position,
     })
@@ -467,8 +505,9 @@ impl RedoSource for Background {
                 redo.push((snapshot.position, snapshot.changes));
             }
         }
+        let mut files = OpenFiles::default();
         for (position, at) in entries {
-            redo.push((position, self.read_change(store, &at)?));
+            redo.push((position, self.read_change(store, &at, &mut files)?));
         }
         Ok(redo)
     }

@@ -22,6 +22,7 @@ pub trait Disk: Send + Sync + Debug {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
     /// An existing file, to append to.
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    fn size(&self, path: &Path) -> io::Result<u64>;
     fn read(&self, path: &Path) -> io::Result<Bytes>;
     fn read_at(&self, path: &Path, offset: u64, length: usize) -> io::Result<Vec<u8>>;
     /// The bytes of a file that never changes again, without reading them where possible.
@@ -91,6 +92,10 @@ impl Disk for RealDisk {
         let mut file = OpenOptions::new().write(true).open(path)?;
         file.seek(SeekFrom::End(0))?;
         Ok(Box::new(RealFile(file)))
+    }
+
+    fn size(&self, path: &Path) -> io::Result<u64> {
+        Ok(std::fs::metadata(path)?.len())
     }
 
     fn read(&self, path: &Path) -> io::Result<Bytes> {

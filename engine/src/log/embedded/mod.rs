@@ -48,6 +48,7 @@ mod control;
 pub mod disk;
 mod group;
 mod map;
+pub mod measure;
 mod recovery;
 mod retention;
 pub(crate) mod segment;
@@ -232,7 +233,13 @@ impl EmbeddedLog {
         if threads {
             let tidy = background.clone();
             let mut running = log.threads.lock();
-            running.push(std::thread::Builder::new().name("log-writer".into()).spawn(move || writer.run())?);
+            running.push(std::thread::Builder::new().name("log-writer".into()).spawn(move || {
+                // Whoever waits for a commit must hear of it.
+                let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| writer.run()));
+                if ran.is_err() {
+                    core.fail(Error::internal("the writer of the log panicked"));
+                }
+            })?);
             running.push(std::thread::Builder::new().name("log-background".into()).spawn(move || tidy.run())?);
             background.alarm.ring();
         } else {

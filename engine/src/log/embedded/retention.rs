@@ -3,6 +3,7 @@
 //! | fact | decision |
 //! |---|---|
 //! | a tail holds SEGMENT_BYTES_MAX or as many rows | seal it |
+//! | retention does not keep the oldest records of a tail | seal it, so that they can be forgotten |
 //! | all tails together hold more than TAIL_BYTES_MAX | seal the largest until they do not |
 //! | the write-ahead log is longer than WAL_BYTES_MAX | seal and snapshot what its oldest files are needed for |
 //! | a store's changes hold SNAPSHOT_BYTES | snapshot it |
@@ -54,6 +55,8 @@ pub(super) struct TailFacts {
     pub bytes: usize,
     pub rows: i64,
     pub oldest: LogPosition,
+    /// Retention would not keep its oldest records.
+    pub expired: bool,
 }
 
 /// Groups up to this position should go, for the log to be as short as it should.
@@ -77,7 +80,7 @@ pub(super) fn to_seal(mut tails: Vec<TailFacts>, pressed: LogPosition, limits: &
     let mut sealed = Vec::new();
     for tail in tails {
         let large = tail.bytes >= limits.segment_bytes_max || tail.rows >= limits.segment_rows_max;
-        if large || total > limits.tail_bytes_max || tail.oldest <= pressed {
+        if large || tail.expired || total > limits.tail_bytes_max || tail.oldest <= pressed {
             total -= tail.bytes;
             sealed.push(tail.at);
         }
@@ -120,7 +123,7 @@ mod tests {
 
     fn tail(partition: u32, bytes: usize, oldest: u64) -> TailFacts {
         let at = TopicPartition { topic: TopicId(1), partition };
-        TailFacts { at, bytes, rows: 1, oldest: LogPosition(oldest) }
+        TailFacts { at, bytes, rows: 1, oldest: LogPosition(oldest), expired: false }
     }
 
     fn sealed(tails: Vec<TailFacts>, pressed: u64, limits: &Limits) -> Vec<u32> {

@@ -34,8 +34,9 @@ use crate::log::wire::flat::{self, Layout, Unflatten};
 use crate::log::{LogBatch, LogBody, LogPosition, Offset};
 use crate::rows::{batch_of, empty_headers};
 
-/// Small batches are joined up to this many rows.
+/// Small batches are joined up to this many rows and bytes.
 const SEGMENT_BATCH_ROWS: usize = 8192;
+const SEGMENT_BATCH_BYTES: usize = 4 << 20;
 
 const INDEX: &str = "headwater.segment";
 const INDEX_CRC: &str = "headwater.segment.crc32c";
@@ -123,11 +124,11 @@ impl Segment {
         let mut at = head_bytes;
         let mut rest = batches;
         while !rest.is_empty() {
-            let mut rows = 0;
+            let (mut rows, mut bytes) = (0, 0);
             let some = rest.iter().take_while(|b| {
-                let fits = rows == 0 || rows + b.batch.body.len() <= SEGMENT_BATCH_ROWS;
                 rows += b.batch.body.len();
-                fits
+                bytes += b.bytes;
+                rows == b.batch.body.len() || (rows <= SEGMENT_BATCH_ROWS && bytes <= SEGMENT_BATCH_BYTES)
             });
             let count = some.count();
             let (joined, after) = rest.split_at(count);

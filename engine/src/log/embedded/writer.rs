@@ -265,6 +265,9 @@ impl Reserve {
 
     /// Whether the reserve is there now.
     pub fn take(&self) -> bool {
+        if self.disk.size(&self.path).is_ok_and(|size| size == self.bytes as u64) {
+            return true;
+        }
         let filled = || -> io::Result<()> {
             let mut file = self.disk.create(&self.path)?;
             let piece = vec![0; self.bytes.min(1 << 20)];

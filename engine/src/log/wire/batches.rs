@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::Buffer;
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::ipc::convert::fb_to_schema;
 use arrow::ipc::reader::FileDecoder;
 use arrow::ipc::writer::{IpcWriteOptions, StreamWriter};
@@ -33,6 +33,16 @@ const COMPACT_ROWS: usize = 64;
 const COMPACT: u8 = 0;
 const IPC: u8 = 1;
 const ALIGNMENT: usize = 8;
+
+/// Whether columns of this type can be written: a batch must be readable alone, without dictionaries sent before it.
+pub(crate) fn is_storable(ty: &DataType) -> bool {
+    match ty {
+        DataType::Dictionary(_, _) | DataType::RunEndEncoded(_, _) | DataType::Union(_, _) => false,
+        DataType::List(item) | DataType::Map(item, _) => is_storable(item.data_type()),
+        DataType::Struct(fields) => fields.iter().all(|f| is_storable(f.data_type())),
+        _ => true,
+    }
+}
 
 /// Numbers schemas and writes batches of them.
 #[derive(Default)]

@@ -164,24 +164,29 @@ impl<'a> Analyzer<'a> {
         if inner.clause != Clause::Pull {
             inner.clause = Clause::Predicate;
         }
-        let printed = || text(e);
+        // ksqlDB says which part of the statement it is about in the message itself.
+        let refused = |error: Error| {
+            let whole = format!("{error}\nStatement: {}", text(e));
+            let hint = error.hint().map(str::to_string);
+            let error = Error::statement(whole).at_maybe(error.position().or_else(|| walk::position(e)));
+            match hint {
+                Some(hint) => error.with_hint(hint),
+                None => error,
+            }
+        };
         let typed = match inner.node(e) {
             Ok(typed) => typed,
             Err(fault) if fault.in_code => return Err(inner.settle(fault, e)),
-            Err(fault) => {
-                let error = fault.error.prefixed(&format!("Error in {clause} expression: "));
-                return Err(error.at_maybe(walk::position(e)).in_statement(&printed()));
-            }
+            Err(fault) => return Err(refused(fault.error.prefixed(&format!("Error in {clause} expression: ")))),
         };
         match typed {
             Some(expr) if expr.ty == SqlType::Boolean => Ok(expr),
             other => {
                 let ty = other.map_or("null".to_string(), |e| e.ty.to_string());
-                let message = format!(
+                Err(refused(Error::statement(format!(
                     "Type error in {clause} expression: Should evaluate to boolean but is {} ({ty}) instead.",
-                    printed()
-                );
-                Err(Error::statement(message).at_maybe(walk::position(e)).in_statement(&printed()))
+                    text(e)
+                ))))
             }
         }
     }

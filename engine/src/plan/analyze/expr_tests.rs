@@ -106,7 +106,9 @@ fn a_predicate_must_be_boolean_and_says_so() {
             "Error in WHERE expression: Comparison with NULL not supported: INTEGER = NULL\nUse 'IS NULL' or 'IS NOT NULL' instead.",
         ),
     ] {
-        assert_eq!(predicate(sql), Err(message.into()));
+        let refused = predicate(sql).expect_err(sql);
+        let (text, statement) = refused.rsplit_once("\nStatement: ").expect("the part it is about");
+        assert_eq!((text, statement), (message, print::message(&parse_expression(sql).unwrap()).as_str()));
     }
     let pull = in_clause(Clause::Pull, |a, e| a.predicate(e, "WHERE"), "K BETWEEN 10 AND 'a'");
     assert_eq!(

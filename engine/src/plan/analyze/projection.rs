@@ -13,11 +13,11 @@ use super::ddl::check_timestamp;
 use super::expr::{Clause, text};
 use super::keys;
 use super::names::{self, is_system_column, unused};
-use super::query::{Input, QueryPlanner};
+use super::query::{Input, QueryPlanner, filtered};
 use super::scope::StepScope;
 use super::walk::same;
 use crate::error::{Error, Result};
-use crate::plan::expr::Expr;
+use crate::plan::expr::{Expr, Value};
 use crate::plan::steps::{NamedExpr, Step, StepKind};
 use crate::schema::{Column, Schema};
 use crate::sql::ast::{self, SelectItem};
@@ -219,7 +219,11 @@ impl QueryPlanner<'_> {
 
     /// The last step of the query, and its result's columns in SELECT order.
     pub fn project(&self, input: Input, items: &[Item], computed: &[(ast::Expr, Expr)]) -> Result<(Step, Vec<Column>)> {
-        let Input { step, mut key, .. } = input;
+        let Input { mut step, mut key, .. } = input;
+        if !self.is_persistent() && !step.table && !matches!(step.kind, StepKind::Filter { .. }) {
+            // A client is shown rows, not null records: a filter passes none of those.
+            step = filtered(step, Expr::literal(Value::Boolean(true), SqlType::Boolean));
+        }
         if let super::query::Purpose::Sink { .. } = self.purpose
             && let Some(item) = items.iter().find(|i| i.explicit && is_system_column(&i.name))
         {

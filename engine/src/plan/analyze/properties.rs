@@ -218,7 +218,7 @@ fn window_size(property: &Property) -> Result<i64> {
 
 /// `20 SECONDS`, units as in a WINDOW clause.
 fn duration_ms(said: &str) -> Result<i64> {
-    let wrong = |why: String| Error::statement(format!("Invalid duration: '{said}'. {why}"));
+    let wrong = |why: String| Error::parse(format!("Invalid duration: '{said}'. {why}"));
     let parts: Vec<&str> = said.split_whitespace().collect();
     let [amount, unit] = parts[..] else {
         return Err(wrong("Expected format: '<number> <unit>', for example '10 SECONDS'".into()));

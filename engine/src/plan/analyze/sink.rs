@@ -21,20 +21,6 @@ use crate::sql::print;
 impl Planner<'_> {
     /// A query with a new sink; `id` is the query's.
     pub fn create_as(&self, create: &ast::CreateAs, id: &str) -> Result<QueryPlan> {
-        self.create_as_of(create, id).map_err(|e| match self.settled(create) {
-            Some(statement) => e.in_statement(&print::formatted(&statement)),
-            None => e,
-        })
-    }
-
-    /// The statement with every name settled, as ksqlDB's messages show it.
-    fn settled(&self, create: &ast::CreateAs) -> Option<Statement> {
-        let planner = QueryPlanner::new(self, &create.query, Purpose::Push).ok()?;
-        let query = planner.settled_query().ok()?;
-        Some(Statement::CreateAs(ast::CreateAs { query, ..create.clone() }))
-    }
-
-    fn create_as_of(&self, create: &ast::CreateAs, id: &str) -> Result<QueryPlan> {
         let name = &create.name.name;
         let is_table = create.kind == ast::SourceKind::Table;
         let word = if is_table { "table" } else { "stream" };
@@ -73,8 +59,9 @@ impl Planner<'_> {
         if self.settings.strict() {
             check_state_formats(&planned.root, &value_format)?;
         }
-        formats::check(&key_format, &schema.key, Side::Key)?;
-        formats::check(&value_format, &schema.value, Side::Value)?;
+        formats::check(&key_format, &schema.key, Side::Key)
+            .and_then(|()| formats::check(&value_format, &schema.value, Side::Value))
+            .map_err(|e| self.with_settled(e, create))?;
         formats::available(key_format.name)?;
         formats::available(value_format.name)?;
 
@@ -119,6 +106,18 @@ impl Planner<'_> {
         }
         let sink = SourcePlan { source, create_topic }.replacing(self, create.or_replace)?;
         Ok(QueryPlan { plan, sources: planned.sources, sink: Some(sink), columns: planned.columns })
+    }
+
+    /// The refusal with the statement as it was understood: every column qualified, every item named.
+    fn with_settled(&self, refused: Error, create: &ast::CreateAs) -> Error {
+        let query = QueryPlanner::new(self, &create.query, Purpose::Push).and_then(|planner| planner.settled_query());
+        match query {
+            Ok(query) => {
+                let statement = Statement::CreateAs(ast::CreateAs { query, ..create.clone() });
+                Error::statement(format!("{}\nStatement: {}", refused.message(), print::formatted(&statement)))
+            }
+            Err(_) => refused,
+        }
     }
 
     /// A query into an existing stream; `_id` is the query's.
