@@ -136,12 +136,7 @@ impl<'a> Interpreter<'a> {
                 let changes = self.run(input, source, record);
                 let rekey = |change: Change| {
                     let row = change.record.row(input.schema.key.len(), input.schema.value.len());
-                    let has_value = change.record.value.is_some();
-                    let part = |named: &headwater_engine::plan::steps::NamedExpr| match has_value {
-                        true => evaluate(&named.expr, input, &row),
-                        false => Cell::Null,
-                    };
-                    let parts: Vec<Cell> = key.iter().map(part).collect();
+                    let parts: Vec<Cell> = key.iter().map(|named| evaluate(&named.expr, input, &row)).collect();
                     let value = change.record.value.as_ref().map(|_| {
                         let columns = step.schema.value.iter();
                         columns.map(|c| row[input.schema.index_of(&c.name).unwrap()].clone()).collect()

@@ -46,8 +46,45 @@ enum Keys {
 /// Finds the slot of a key. Belongs to one [`KeyStore`].
 pub enum KeyIndex {
     Integer(HashTable<(i64, u32)>),
-    /// With the key's hash beside the slot.
-    Bytes(HashTable<(u64, u32)>),
+    Bytes(HashTable<BytesEntry>),
+}
+
+/// Longest key that stands in the index itself, so that finding it touches one place in memory.
+const INLINE_BYTES: usize = 35;
+/// Longer keys have their hash there instead.
+const LONG: u8 = u8::MAX;
+
+#[derive(Clone, Copy)]
+pub struct BytesEntry {
+    slot: u32,
+    len: u8,
+    inline: [u8; INLINE_BYTES],
+}
+
+impl BytesEntry {
+    fn new(key: &[u8], hash: u64, slot: u32) -> Self {
+        let mut inline = [0; INLINE_BYTES];
+        if key.len() <= INLINE_BYTES {
+            inline[..key.len()].copy_from_slice(key);
+            return Self { slot, len: key.len() as u8, inline };
+        }
+        inline[..8].copy_from_slice(&hash.to_le_bytes());
+        Self { slot, len: LONG, inline }
+    }
+
+    fn is(&self, key: &[u8], hash: u64, stored: &[Box<[u8]>]) -> bool {
+        match self.len {
+            LONG => self.inline[..8] == hash.to_le_bytes() && *stored[self.slot as usize] == *key,
+            len => self.inline[..usize::from(len)] == *key,
+        }
+    }
+
+    fn hash(&self, hasher: &DefaultHashBuilder) -> u64 {
+        match self.len {
+            LONG => self.inline[..8].try_into().map_or(0, u64::from_le_bytes),
+            len => hasher.hash_one(&self.inline[..usize::from(len)]),
+        }
+    }
 }
 
 /// The keys of a run, in the form they are compared in.
@@ -154,15 +191,13 @@ impl KeyStore {
                 for row in from..to {
                     let key = run.bytes(row);
                     let hash = self.hasher.hash_one(key);
-                    let slot = match table.entry(
-                        hash,
-                        |entry| entry.0 == hash && *stored[entry.1 as usize] == *key,
-                        |entry| entry.0,
-                    ) {
-                        Entry::Occupied(entry) => entry.get().1,
+                    let found =
+                        table.entry(hash, |entry| entry.is(key, hash, stored), |entry| entry.hash(&self.hasher));
+                    let slot = match found {
+                        Entry::Occupied(entry) => entry.get().slot,
                         Entry::Vacant(entry) => {
                             let slot = place(stored, &mut self.free, Box::from(key));
-                            entry.insert((hash, slot));
+                            entry.insert(BytesEntry::new(key, hash, slot));
                             slot
                         }
                     };
@@ -188,7 +223,7 @@ impl KeyStore {
             (KeyIndex::Bytes(table), run, Keys::Text(stored) | Keys::Rows(stored)) => {
                 let key = run.bytes(row);
                 let hash = self.hasher.hash_one(key);
-                table.find(hash, |entry| entry.0 == hash && *stored[entry.1 as usize] == *key).map(|entry| entry.1)
+                table.find(hash, |entry| entry.is(key, hash, stored)).map(|entry| entry.slot)
             }
             _ => unreachable!("index and run come from this store"),
         }
@@ -203,7 +238,7 @@ impl KeyStore {
             }
             (KeyIndex::Bytes(table), Keys::Text(stored) | Keys::Rows(stored)) => {
                 let hash = self.hasher.hash_one(&*stored[slot as usize]);
-                table.find_entry(hash, |entry| entry.1 == slot).map(|entry| entry.remove()).is_ok()
+                table.find_entry(hash, |entry| entry.slot == slot).map(|entry| entry.remove()).is_ok()
             }
             _ => unreachable!("the index comes from this store"),
         };
@@ -276,7 +311,7 @@ impl KeyIndex {
     pub fn slots(&self) -> Vec<u32> {
         let mut slots: Vec<u32> = match self {
             KeyIndex::Integer(table) => table.iter().map(|entry| entry.1).collect(),
-            KeyIndex::Bytes(table) => table.iter().map(|entry| entry.1).collect(),
+            KeyIndex::Bytes(table) => table.iter().map(|entry| entry.slot).collect(),
         };
         slots.sort_unstable();
         slots

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Several expressions give an object of parts, some of which may be null. A failing expression is null. Rows whose
-//! value is null as a whole keep it and get a null key (or an object of nulls).
+//! value is null as a whole keep it; their key is made from what they have, the old key.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::SchemaRef;
@@ -58,11 +58,7 @@ impl Operator for Rekey {
         let nulls = null_values(rows);
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.keys.len() + self.values.len());
         for key in &self.keys {
-            let values = key.evaluate(&rows.columns, &rows.time, nulls, ctx)?;
-            columns.push(match nulls {
-                Some(nulls) => null_where(&values, nulls)?,
-                None => values,
-            });
+            columns.push(key.evaluate(&rows.columns, &rows.time, nulls, ctx)?);
         }
         for &index in &self.values {
             let values = rows.columns.column(index);
