@@ -110,7 +110,7 @@ pub const SETTINGS: &[Setting] = &[
         "ksql.query.push.v2.enabled",
         Boolean,
         Some("false"),
-        "Accepted for compatibility; a push query always reads the log.",
+        "Names push queries over what another query writes as ksqlDB does; a push query always reads the log.",
     ),
     setting("ksql.new.query.planner.enabled", Boolean, Some("false"), "Accepted for compatibility; has no effect."),
     fixed("ksql.service.id", Text, Some("default_"), "Name of this service, as /info shows it."),

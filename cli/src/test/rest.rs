@@ -23,6 +23,8 @@ use super::fixture::{Drive, Fixture};
 use super::records::{at_least_outputs, render_outputs};
 use super::report::{Failure, Raised, RaisedKind, Report};
 
+/// What the server that ksqlDB's suite runs against is configured with.
+const SERVER_SETTINGS: [(&str, &str); 2] = [("auto.offset.reset", "earliest"), ("ksql.query.push.v2.enabled", "true")];
 /// How long an answer may take to become what is expected.
 const PATIENCE: Duration = Duration::from_secs(4);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -60,7 +62,10 @@ fn run_in(case: &Case, fixture: &mut Fixture, report: &mut Report) -> Result<(),
     let is_query = |sql: &&String| sql.trim_start().get(..7).is_some_and(|s| s.eq_ignore_ascii_case("SELECT "));
     let first_query = case.statements.iter().position(|s| is_query(&s)).unwrap_or(case.statements.len());
     let (admin, queries) = case.statements.split_at(first_query);
-    let mut properties = Map::from_iter([("auto.offset.reset".to_string(), json!("earliest"))]);
+    let mut properties = Map::new();
+    for (name, value) in SERVER_SETTINGS {
+        properties.insert(name.to_string(), json!(value));
+    }
     properties.extend(case.properties.clone());
 
     let mut expected = case.responses.iter();

@@ -402,6 +402,11 @@ impl Runtime {
         self.queries.read().get(id).cloned().ok_or_else(|| Error::not_found(format!("Unknown queryId: {id}")))
     }
 
+    /// Whether a running query writes this source.
+    fn is_written(&self, source: &str) -> bool {
+        self.queries.read().values().any(|query| query.definition.sink.as_deref() == Some(source))
+    }
+
     /// Starts a client's query; its rows come through the stream.
     pub fn push_query(
         &self,
@@ -413,13 +418,18 @@ impl Runtime {
         let stages = lower(&plan.plan)?;
         let number = self.next_client.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let source = plan.sources.first().map_or("query", String::as_str);
-        let id = format!("transient_{source}_{number}");
-        let shared = Arc::new(QueryShared::new(&id, false, self.progress.clone()));
         let members: Vec<usize> = (0..stages.len()).collect();
         let mut runs = self.stage_runs(&stages, &members, &OperatorSettings { values: settings.clone() })?;
         for run in &mut runs {
             run.pipeline.set_track_changes(false);
         }
+        // ksqlDB taps the running query that writes the source, and says so in the id; here the log's tail is as cheap.
+        let asked = settings.get("ksql.query.push.v2.enabled").is_some_and(|v| v.eq_ignore_ascii_case("true"));
+        let stateless = runs.iter().all(|run| run.pipeline.stateful_steps().is_empty());
+        let one_source = plan.sources.len() == 1 && self.is_written(source);
+        let kind = if asked && latest && stateless && one_source { "SCALABLE_PUSH_QUERY" } else { "transient" };
+        let id = format!("{kind}_{source}_{number}");
+        let shared = Arc::new(QueryShared::new(&id, false, self.progress.clone()));
         let mut inputs = Vec::new();
         for (slot, stage) in stages.iter().enumerate() {
             for (number, input) in stage.inputs.iter().enumerate() {
