@@ -20,7 +20,7 @@ use std::fmt::{self, Write};
 
 use super::{ArgType, Resolved};
 use crate::error::{Error, Result};
-use crate::types::SqlType;
+use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
 
 /// Type letters and what they stand for in one call.
 pub type Bindings = BTreeMap<char, SqlType>;
@@ -119,7 +119,7 @@ impl Signature {
             .enumerate()
             .map(|(index, arg)| match (&self.parameter(index)?.ty, arg) {
                 (ParamType::Lambda { .. }, ArgType::Lambda { body, .. }) => body.clone(),
-                (parameter, ArgType::Sql(ty)) => parameter.taken_from(ty, bound),
+                (parameter, ArgType::Sql(ty)) => parameter.taking(ty, bound),
                 (parameter, _) => parameter.concrete(bound),
             })
             .collect::<Option<Vec<_>>>()?;
@@ -228,6 +228,22 @@ fn widens(from: &SqlType, to: &SqlType) -> bool {
         || matches!((rank_of_number(from), rank_of_number(to)), (Some(from), Some(to)) if from < to)
 }
 
+/// The type that one of two widens to; a DECIMAL gets room for the whole digits of an integer.
+fn wider(left: &SqlType, right: &SqlType) -> Option<SqlType> {
+    let (from, to) = match (widens(left, right), widens(right, left)) {
+        (true, _) => (left, right),
+        (_, true) => (right, left),
+        _ => return None,
+    };
+    match (as_decimal(from), to) {
+        (SqlType::Decimal { precision: digits, .. }, SqlType::Decimal { precision, scale }) => {
+            let whole = digits.max(precision - scale);
+            Some(SqlType::decimal(whole.saturating_add(*scale).min(DECIMAL_PRECISION_MAX), *scale))
+        }
+        _ => Some(to.clone()),
+    }
+}
+
 impl ParamType {
     fn accepts(&self, arg: &ArgType, casts: bool, bound: &mut Bindings) -> bool {
         match (self, arg) {
@@ -253,11 +269,13 @@ impl ParamType {
                     true
                 }
                 Some(known) if known == ty => true,
-                Some(known) if casts && widens(known, ty) => {
-                    bound.insert(*letter, ty.clone());
-                    true
-                }
-                Some(known) => casts && widens(ty, known),
+                Some(known) => match casts.then(|| wider(known, ty)).flatten() {
+                    Some(wider) => {
+                        bound.insert(*letter, wider);
+                        true
+                    }
+                    None => false,
+                },
             },
             (ParamType::Array(item), SqlType::Array(ty)) => item.accepts_type(ty, casts, bound),
             (ParamType::Map(key, value), SqlType::Map(key_type, value_type)) => {
@@ -282,15 +300,6 @@ impl ParamType {
             ParamType::Struct(fields) => fields.iter().any(|(_, ty)| ty.has_letters()),
             ParamType::Lambda { inputs, returns } => inputs.iter().any(Self::has_letters) || returns.has_letters(),
             _ => false,
-        }
-    }
-
-    /// The type an accepted argument of type `ty` is taken as; a DECIMAL keeps its own precision and scale.
-    fn taken_from(&self, ty: &SqlType, bound: &Bindings) -> Option<SqlType> {
-        match (self, ty) {
-            (ParamType::Decimal, ty) => Some(as_decimal(ty)),
-            (ParamType::Array(item), SqlType::Array(ty)) => Some(SqlType::array(item.taken_from(ty, bound)?)),
-            _ => self.concrete(bound),
         }
     }
 

@@ -88,7 +88,8 @@ pub fn parse_timestamp(text: &str) -> Result<i64, String> {
     parsed.ok_or_else(|| {
         format!(
             "Failed to parse timestamp '{text}'. Required format is: \"yyyy-MM-dd'T'HH:mm:ss.SSS\", with an optional \
-             numeric '+HHMM' timezone"
+             numeric 4-digit timezone, for example: '2020-05-26T23.59.58.000' or with tz: \
+             '2020-05-26T23.59.58.000+0200'. Partials are also supported, for example \"2020-05-26\""
         )
     })
 }

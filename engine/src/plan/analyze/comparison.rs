@@ -11,8 +11,9 @@
 //!
 //! A literal NULL on either side is an error: it would never be true.
 
-use super::{coerce, literals, time_literals};
+use super::{coerce, literals};
 use crate::error::{Error, Result};
+use crate::functions::values::civil;
 use crate::plan::expr::{ComparisonOp, Expr, ExprKind, Value};
 use crate::schema::{ROWTIME, WINDOWEND, WINDOWSTART};
 use crate::sql::ast;
@@ -70,9 +71,9 @@ fn compared_as(op: ComparisonOp, left: &SqlType, right: &SqlType) -> Option<SqlT
 fn operand(expr: Expr, ty: &SqlType) -> Result<Expr> {
     if let (ExprKind::Literal(Value::String(text)), true) = (&expr.kind, ty.is_temporal()) {
         let value = match ty {
-            SqlType::Date => time_literals::date(text).map(Value::Date),
-            SqlType::Time => time_literals::time(text).map(Value::Time),
-            _ => time_literals::timestamp(text).map(Value::Timestamp),
+            SqlType::Date => civil::parse_date(text).map(Value::Date),
+            SqlType::Time => civil::parse_time(text).map(Value::Time),
+            _ => civil::parse_timestamp(text).map(Value::Timestamp),
         };
         return Ok(Expr::literal(value.map_err(Error::statement)?, ty.clone()));
     }
@@ -90,7 +91,7 @@ pub fn epoch_ms(side: &ast::Expr, other: &ast::Expr) -> Result<Option<Expr>> {
     if ![ROWTIME, WINDOWSTART, WINDOWEND].into_iter().any(is_time) {
         return Ok(None);
     }
-    let ms = time_literals::timestamp(text).map_err(Error::statement)?;
+    let ms = civil::parse_timestamp(text).map_err(Error::statement)?;
     Ok(literals::literal(&ast::Literal::Bigint(ms)))
 }
 

@@ -11,7 +11,8 @@
 
 use base64::Engine as _;
 
-use super::time_literals;
+use crate::functions::values::civil;
+use crate::functions::values::text::double_text;
 use crate::plan::expr::{Expr, ExprKind, Value};
 use crate::sql::ast;
 use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
@@ -52,9 +53,9 @@ pub fn convert(expr: &Expr, ty: &SqlType) -> Option<Expr> {
         (Value::Decimal(text), SqlType::Decimal { precision, scale }) => {
             Value::Decimal(DecimalText::parse(text)?.fit(*precision, *scale)?)
         }
-        (Value::String(text), SqlType::Timestamp) => Value::Timestamp(time_literals::timestamp(text).ok()?),
-        (Value::String(text), SqlType::Date) => Value::Date(time_literals::date(text).ok()?),
-        (Value::String(text), SqlType::Time) => Value::Time(time_literals::time(text).ok()?),
+        (Value::String(text), SqlType::Timestamp) => Value::Timestamp(civil::parse_timestamp(text).ok()?),
+        (Value::String(text), SqlType::Date) => Value::Date(civil::parse_date(text).ok()?),
+        (Value::String(text), SqlType::Time) => Value::Time(civil::parse_time(text).ok()?),
         (Value::String(text), SqlType::Bytes) => {
             Value::Bytes(base64::engine::general_purpose::STANDARD.decode(text).ok()?)
         }
@@ -94,7 +95,7 @@ pub fn as_text(value: &Value) -> Option<String> {
         Value::Integer(i) => i.to_string(),
         Value::Bigint(i) => i.to_string(),
         Value::Decimal(text) | Value::String(text) => text.clone(),
-        Value::Double(d) => d.to_string(),
+        Value::Double(d) => double_text(*d),
         _ => return None,
     })
 }

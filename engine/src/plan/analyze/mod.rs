@@ -5,8 +5,8 @@
 //! `properties` and `replace` say what declarations may be. Planning looks at a catalog and changes nothing.
 //!
 //! Expressions: [`expr::Analyzer`] types one in a [`expr::Scope`]; `arithmetic`, `calls`, `casts`, `coerce`,
-//! `comparison`, `literals` and `time_literals` hold its rules, `walk` looks through syntax trees, `constant` computes
-//! constants, `type_names` reads types.
+//! `comparison` and `literals` hold its rules, `walk` looks through syntax trees, `constant` computes constants,
+//! `type_names` reads types.
 
 mod aggregates;
 pub mod arithmetic;
@@ -34,7 +34,6 @@ mod scope;
 mod sink;
 #[cfg(test)]
 mod statement_tests;
-pub mod time_literals;
 mod tree;
 pub mod type_names;
 pub mod walk;
