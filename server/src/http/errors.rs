@@ -69,6 +69,19 @@ impl ApiError {
         Self::generic(StatusCode::SERVICE_UNAVAILABLE, 50303, "the server is shutting down")
     }
 
+    /// A push query that cannot be planned is a bad request, not a failed statement (ksqlDB).
+    pub fn of_push_query(error: Error) -> Self {
+        if code_of(error.kind()) != 40001 {
+            return error.into();
+        }
+        let plain = Error::new(error.kind(), error.message()).at_maybe(error.position());
+        let plain = match error.hint() {
+            Some(hint) => plain.with_hint(hint),
+            None => plain,
+        };
+        Self::new(StatusCode::BAD_REQUEST, 40000, plain)
+    }
+
     /// Answers of the statements that ran before the one that failed.
     pub fn after(mut self, entities: Vec<Entity>) -> Self {
         self.0.entities = entities;

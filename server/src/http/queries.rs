@@ -109,7 +109,12 @@ fn start(shared: &Arc<Shared>, request: &SqlRequest) -> Result<(ResultStream, bo
         let error = Error::statement("only SELECT and PRINT run here; send other statements to /ksql");
         return Err(error.in_statement(&statement.text).into());
     }
-    match session.execute(statement).map_err(|e| e.in_statement(&statement.text))? {
+    let pushes = matches!(&statement.statement, Statement::Query(query) if query.emit.is_some());
+    let outcome = session.execute(statement).map_err(|error| match pushes {
+        true => ApiError::of_push_query(error),
+        false => error.in_statement(&statement.text).into(),
+    })?;
+    match outcome {
         Outcome::Query(stream) => Ok((stream, is_print)),
         _ => Err(Error::internal("a query answered without rows").in_statement(&statement.text).into()),
     }
