@@ -40,8 +40,8 @@ CREATE TABLE carriers AS
     EMIT CHANGES;
 
 -- 3. Load the data. The queries above follow it.
-COPY planes FROM 'data/planes.csv' WITH (NULL_TEXT = 'NA');
-COPY flights FROM 'data/flights.csv' WITH (NULL_TEXT = 'NA');
+COPY planes FROM 'data/planes.csv' WITH (NULL = 'NA');
+COPY flights FROM 'data/flights.csv' WITH (NULL = 'NA');
 
 -- 4. Live results: a push query. It would go on for ever; LIMIT ends it.
 SET 'auto.offset.reset' = 'earliest';

@@ -564,7 +564,8 @@ impl Runtime {
                 }
             }
         }
-        Ok(())
+        // What they wrote is in its place; a bounded query reads what is on disk.
+        self.log.wait_durable(self.log.position(ReadLevel::Sequenced))
     }
 
     fn ends(&self, query: &RunningQuery, stage: u32) -> Result<BTreeMap<TopicPartition, Offset>> {

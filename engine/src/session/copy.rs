@@ -339,13 +339,13 @@ impl CopyOptions {
                         .at(option.position)
                         .with_hint("FORMAT is 'csv' or 'json'"));
                 }
-                "NULL_TEXT" => all.null = Some(value.clone()),
+                "NULL" => all.null = Some(value.clone()),
                 "KEY" => all.key = Some(value.clone()),
                 "TIMESTAMP" => all.timestamp = Some(value.clone()),
                 name => {
                     return Err(Error::statement(format!("COPY has no option {name}"))
                         .at(option.position)
-                        .with_hint("FORMAT, NULL_TEXT, KEY and TIMESTAMP are its options"));
+                        .with_hint("FORMAT, NULL, KEY and TIMESTAMP are its options"));
                 }
             }
         }
