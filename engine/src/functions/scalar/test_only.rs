@@ -54,8 +54,9 @@ fn every_other() -> Evaluation {
 }
 
 fn if_ok(name: &'static str) -> ScalarFunction {
-    fn first<T: Input + Output>(args: &[ArrayRef]) -> Evaluated
+    fn first<T>(args: &[ArrayRef]) -> Evaluated
     where
+        T: Input + Output,
         for<'a> T: Input<Value<'a> = <T as Output>::Owned>,
     {
         map2::<T, Bool, T>(args, |value, ok| {
