@@ -369,6 +369,10 @@ impl<'a> QueryPlanner<'a> {
                 }
             }
         }
+        // A table's rows are kept as they are scanned: whole, so that a replaced query may show more of them.
+        if self.is_persistent() && self.leftmost().is_table() && !self.names.is_join() && clauses.group_by.is_empty() {
+            self.leftmost().schema.value.iter().for_each(|column| add(0, &column.name));
+        }
         if super::aggregates::counts_row_time(items, clauses) {
             add(0, schema::ROWTIME);
         }

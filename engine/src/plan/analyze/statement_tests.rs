@@ -420,3 +420,15 @@ fn long_conditions_can_be_stored_and_endless_ones_are_refused() {
     let deep = world.refused(&format!("CREATE STREAM P AS SELECT ID, {sum} FROM S;"));
     assert!(deep.contains("nested too deeply"), "{deep}");
 }
+
+#[test]
+fn a_table_shown_as_it_is_keeps_whole_rows() {
+    let mut world = World::of(T);
+    assert_eq!(
+        world.query("CREATE TABLE O AS SELECT ID, REF FROM T;"),
+        "
+project [ID] [REF]
+  scan T [ID NAME REF]
+"
+    );
+}
