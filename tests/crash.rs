@@ -111,7 +111,6 @@ impl Model {
 struct Run {
     disk: FaultDisk,
     planted: Planted,
-    steps: usize,
     log: Option<Arc<EmbeddedLog>>,
     /// The effect of group n is at n - 1.
     effects: Vec<Effect>,
@@ -120,13 +119,11 @@ struct Run {
 
 const TASK: &str = "COUNTS";
 const OTHER: &str = "OTHER";
-/// Steps of the script: with the long one SCRATCH is dropped and created a second time.
 const STEPS: usize = 34;
-const STEPS_LONG: usize = 46;
 
 impl Run {
     fn new(disk: FaultDisk, planted: Planted) -> Run {
-        Run { disk, planted, steps: STEPS, log: None, effects: Vec::new(), acknowledged: 0 }
+        Run { disk, planted, log: None, effects: Vec::new(), acknowledged: 0 }
     }
 
     fn open(&mut self) -> Result<(), Failure> {
@@ -453,7 +450,7 @@ fn state_of(redo: Vec<(LogPosition, StateChanges)>) -> BTreeMap<String, i64> {
 
 /// Runs the script from `step` on until it ends or the disk crashes; returns where it stopped.
 fn play(run: &mut Run, mut step: usize) -> Result<usize, Failure> {
-    while step < run.steps {
+    while step < STEPS {
         match run.step(step) {
             Ok(()) => step += 1,
             Err(failure) if run.disk.has_crashed() && !failure.starts_with("WRONG") => return Ok(step),
@@ -464,10 +461,10 @@ fn play(run: &mut Run, mut step: usize) -> Result<usize, Failure> {
 }
 
 /// One crash at operation `crash_at` of the script, one in the recovery after it, then the script to its end.
-fn crash_and_recover(crash_at: u64, cut: Cut, second: u64, planted: Planted, steps: usize) -> Result<bool, Failure> {
+fn crash_and_recover(crash_at: u64, cut: Cut, second: u64, planted: Planted) -> Result<bool, Failure> {
     let disk = FaultDisk::default();
     disk.crash_after(crash_at);
-    let mut run = Run { steps, ..Run::new(disk, planted) };
+    let mut run = Run::new(disk, planted);
     let opened = run.open();
     if !run.disk.has_crashed() {
         opened?;
@@ -511,7 +508,7 @@ enum Cuts {
 }
 
 /// Crashes at every `stride`th operation of the script.
-fn campaign(planted: Planted, steps: usize, stride: usize, cuts: Cuts) -> Result<u64, (u64, Cut, Failure)> {
+fn campaign(planted: Planted, stride: usize, cuts: Cuts) -> Result<u64, (u64, Cut, Failure)> {
     let mut chance = Chance(7);
     for (turn, crash_at) in (1..).step_by(stride).enumerate() {
         let all = [Cut::DropUnsynced, Cut::KeepUnsynced, Cut::Scramble { seed: chance.number() }];
@@ -520,7 +517,7 @@ fn campaign(planted: Planted, steps: usize, stride: usize, cuts: Cuts) -> Result
                 continue;
             }
             let second = 1 + chance.below(24) as u64;
-            match crash_and_recover(crash_at, cut, second, planted, steps) {
+            match crash_and_recover(crash_at, cut, second, planted) {
                 Ok(true) => {}
                 Ok(false) => return Ok(crash_at),
                 Err(failure) => return Err((crash_at, cut, failure)),
@@ -534,10 +531,40 @@ fn campaign(planted: Planted, steps: usize, stride: usize, cuts: Cuts) -> Result
 fn a_crash_at_any_write_or_sync_and_another_in_recovery_lose_nothing_acknowledged() {
     // All cuts at each operation take three times as long: before a release, and after a change of what is on disk.
     let cuts = if std::env::var_os("HEADWATER_CRASH_ALL_CUTS").is_some() { Cuts::All } else { Cuts::InTurn };
-    match campaign(Planted::default(), STEPS, 1, cuts) {
+    match campaign(Planted::default(), 1, cuts) {
         Ok(operations) => assert!(operations > 200, "the script is long enough to be worth it: {operations}"),
         Err((at, cut, failure)) => panic!("crash at operation {at}, {cut:?}: {failure}"),
     }
+}
+
+/// A topic with records is dropped, created again after a restart, and read after another, with all groups still there.
+fn two_incarnations(planted: Planted) -> Result<(), Failure> {
+    let mut run = Run::new(FaultDisk::default(), planted);
+    run.open()?;
+    // A record that is never sealed keeps all files.
+    run.create("IN")?;
+    let to = run.log().topic("IN").ok_or("the topic was not created")?.partition(0);
+    run.commit("door", Effect { appends: vec![(to, vec![("kept".into(), 1)])], ..Effect::default() }, true)?;
+    for (round, records) in [3, 2].into_iter().enumerate() {
+        run.create("SCRATCH")?;
+        let topic = run.log().topic("SCRATCH").ok_or("the topic was not created")?;
+        let records = (0..records).map(|i| (format!("round {round}"), i)).collect();
+        run.commit("door", Effect { appends: vec![(topic.partition(0), records)], ..Effect::default() }, true)?;
+        run.log().checkpoint().map_err(|e| e.to_string())?;
+        if round == 0 {
+            let controls = vec![Control::DropTopic(topic.id)];
+            run.commit("ddl", Effect { controls, ..Effect::default() }, true)?;
+        }
+        run.log = None;
+        run.open()?;
+        run.verify()?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_topic_created_again_has_none_of_the_old_records() {
+    two_incarnations(Planted::default()).expect("the incarnations are apart");
 }
 
 #[test]
@@ -549,9 +576,7 @@ fn planted_mistakes_are_each_seen() {
         ("a topic id given twice", Planted { reused_topic_id: true, ..none }),
         ("a stale group after a torn one", Planted { stale_group: true, ..none }),
     ] {
-        let search = || {
-            campaign(planted, STEPS_LONG, 7, Cuts::All).is_err() || campaign(planted, STEPS_LONG, 1, Cuts::All).is_err()
-        };
+        let search = || two_incarnations(planted).is_err() || campaign(planted, 5, Cuts::All).is_err();
         let seen = std::panic::catch_unwind(search).unwrap_or(true);
         assert!(seen, "nobody noticed {name}");
     }
@@ -620,4 +645,65 @@ fn a_failed_write_or_sync_ends_the_log_and_a_restart_has_all_that_was_acknowledg
         run.open().unwrap_or_else(|e| panic!("operation {operation}: {e}"));
         run.verify().unwrap_or_else(|e| panic!("operation {operation}: {e}"));
     }
+}
+
+/// What `damage` to any file of a closed data directory leads to: an error that names it, or no difference at all.
+fn damaged_directories_are_refused_or_read_right(
+    of_file: impl Fn(usize) -> usize,
+    damage: impl Fn(&mut Vec<u8>, usize) -> Option<()>,
+) {
+    let mut run = Run::new(FaultDisk::default(), Planted::default());
+    run.open().expect("opens");
+    play(&mut run, 0).expect("the disk works");
+    run.log().close().expect("closes");
+    run.acknowledged = run.effects.len() as u64;
+    let whole = run.disk.clone();
+    for (path, length) in whole.files() {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default().to_string();
+        if name == "LOCK" || name == "RESERVE" {
+            continue;
+        }
+        for case in 0..of_file(length) {
+            run.disk = whole.damaged(&path, |bytes| damage(bytes, case));
+            let seen =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.open().and_then(|()| run.verify())));
+            match seen.unwrap_or_else(|_| panic!("{name}, case {case}: a panic")) {
+                Ok(()) => {}
+                Err(failure) if failure.starts_with("WRONG: cannot read") || failure.starts_with("open:") => {}
+                Err(failure) => panic!("{name}, case {case}: {failure}"),
+            }
+            assert_eq!(run.effects.len() as u64, run.acknowledged, "{name}, case {case}: groups were lost");
+        }
+    }
+}
+
+#[test]
+fn a_flipped_bit_is_reported_or_makes_no_difference() {
+    let cases = 40;
+    damaged_directories_are_refused_or_read_right(
+        |length| length.min(cases),
+        |bytes, case| {
+            let mut chance = Chance((bytes.len() * cases + case) as u64);
+            let bit = chance.below(bytes.len() * 8);
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            Some(())
+        },
+    );
+}
+
+#[test]
+fn a_missing_emptied_shortened_or_lengthened_file_is_reported_or_makes_no_difference() {
+    damaged_directories_are_refused_or_read_right(
+        |_| 5,
+        |bytes, case| {
+            match case {
+                0 => return None,
+                1 => bytes.clear(),
+                2 => bytes.truncate(bytes.len() / 2),
+                3 => bytes.extend([0; 100]),
+                _ => bytes.fill(0),
+            }
+            Some(())
+        },
+    );
 }

@@ -127,6 +127,28 @@ impl FaultDisk {
         self.inner().used_bytes()
     }
 
+    /// Files and their lengths.
+    pub fn files(&self) -> Vec<(PathBuf, usize)> {
+        let inner = self.inner();
+        inner.live.iter().filter_map(|(path, file)| Some((path.clone(), inner.files[(*file)?].live.len()))).collect()
+    }
+
+    /// A copy of the disk on which `damage` was done to the bytes of one file; None = the file is gone.
+    pub fn damaged(&self, path: &Path, damage: impl FnOnce(&mut Vec<u8>) -> Option<()>) -> FaultDisk {
+        let copy = self.survivors(Cut::KeepUnsynced);
+        {
+            let mut inner = copy.inner();
+            let file = inner.live.get(path).copied().flatten().expect("the file to damage exists");
+            let mut bytes = inner.files[file].live.clone();
+            if damage(&mut bytes).is_none() {
+                inner.live.remove(path);
+                inner.durable.remove(path);
+            }
+            inner.files[file] = File { live: bytes.clone(), durable: bytes, changes: Vec::new() };
+        }
+        copy
+    }
+
     pub fn has_crashed(&self) -> bool {
         self.inner().crashed
     }

@@ -27,6 +27,10 @@ use crate::log::{LogPosition, StoreId};
 
 const MAGIC: [u8; 4] = *b"HWS1";
 
+/// Endings of manifests.
+const BASE: &str = ".base";
+const DELTA: &str = ".delta";
+
 /// Whole state, or what changed since the snapshot before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum SnapshotKind {
@@ -37,6 +41,8 @@ pub enum SnapshotKind {
 #[derive(Debug, Clone)]
 pub struct Snapshot {
     pub kind: SnapshotKind,
+    /// Position of the snapshot that a delta follows; 0 for a base.
+    pub after: LogPosition,
     /// It holds the groups up to here.
     pub position: LogPosition,
     pub changes: StateChanges,
@@ -50,6 +56,7 @@ pub struct Manifest {
     pub step: u32,
     pub partition: u32,
     pub kind: SnapshotKind,
+    pub after: LogPosition,
     pub position: LogPosition,
     /// Which opening of the data directory wrote it.
     pub epoch: u64,
@@ -112,23 +119,24 @@ impl Snapshots {
     }
 
     fn chain_in(&self, directory: &Path) -> Result<Vec<Manifest>> {
+        let mut names = self.disk.list(directory)?;
+        names.retain(|name| is_manifest(name));
+        // What stands before the newest base is on its way out.
+        names.drain(..names.iter().rposition(|name| name.ends_with(BASE)).unwrap_or(0));
         let mut chain: Vec<Manifest> = Vec::new();
-        for name in self.disk.list(directory)? {
-            if !is_manifest(&name) {
-                continue;
-            }
+        for name in names {
             let manifest = self.manifest(&directory.join(&name))?;
-            if manifest.kind == SnapshotKind::Base {
-                chain.clear();
+            let follows = match manifest.kind {
+                SnapshotKind::Base => true,
+                SnapshotKind::Delta => chain.last().is_some_and(|before| before.position == manifest.after),
+            };
+            if !follows {
+                let missing = format!("the snapshot before {name} in {} is missing", directory.display());
+                return Err(Error::storage(missing));
             }
             chain.push(manifest);
         }
-        match chain.first() {
-            Some(first) if first.kind == SnapshotKind::Delta => {
-                Err(Error::storage(format!("the base snapshot in {} is missing", directory.display())))
-            }
-            _ => Ok(chain),
-        }
+        Ok(chain)
     }
 
     fn manifest(&self, path: &Path) -> Result<Manifest> {
@@ -155,7 +163,7 @@ impl Snapshots {
             let batches = reader.collect::<Result<Vec<RecordBatch>, _>>()?;
             changes.tables.push(StateTable { table: table.table, rows: concat_batches(&schema, &batches)? });
         }
-        Ok(Snapshot { kind: manifest.kind, position: manifest.position, changes })
+        Ok(Snapshot { kind: manifest.kind, after: manifest.after, position: manifest.position, changes })
     }
 
     /// Publishes a snapshot, whose groups are all on disk; it survives a crash when this returns.
@@ -164,16 +172,17 @@ impl Snapshots {
         self.disk.make_directory(&directory)?;
         self.disk.sync_directory(&self.directory)?;
         let kind = match snapshot.kind {
-            SnapshotKind::Base => "base",
-            SnapshotKind::Delta => "delta",
+            SnapshotKind::Base => BASE,
+            SnapshotKind::Delta => DELTA,
         };
-        let name = format!("{:020}.{kind}", snapshot.position.0);
+        let name = format!("{:020}{kind}", snapshot.position.0);
         let mut manifest = Manifest {
             format: 1,
             query: store.query.clone(),
             step: store.step,
             partition: store.partition,
             kind: snapshot.kind,
+            after: snapshot.after,
             position: snapshot.position,
             epoch,
             tables: Vec::new(),
@@ -234,23 +243,19 @@ impl Snapshots {
     fn remove_in(&self, directory: &Path, goes: impl Fn(LogPosition) -> bool) -> Result<()> {
         let mut names = self.disk.list(directory)?;
         names.retain(|name| name.get(..20).and_then(|n| n.parse().ok()).is_some_and(|at| goes(LogPosition(at))));
-        // Newest manifests first: what is left is a chain at any moment. Then, when no manifest names them, the tables.
-        for (manifests, newest_first) in [(true, true), (false, false)] {
-            let mut some: Vec<&String> = names.iter().filter(|n| is_manifest(n) == manifests).collect();
-            if newest_first {
-                some.reverse();
-            }
-            for name in &some {
-                self.disk.remove(&directory.join(name.as_str()))?;
-            }
-            if !some.is_empty() {
-                self.disk.sync_directory(directory)?;
-            }
+        // Newest manifests first, each before the next: what a crash leaves is a chain at any moment. Then the tables, which
+        // no manifest names any more.
+        for name in names.iter().rev().filter(|name| is_manifest(name)) {
+            self.disk.remove(&directory.join(name))?;
+            self.disk.sync_directory(directory)?;
         }
-        Ok(())
+        for name in names.iter().filter(|name| !is_manifest(name)) {
+            self.disk.remove(&directory.join(name))?;
+        }
+        Ok(self.disk.sync_directory(directory)?)
     }
 }
 
 fn is_manifest(name: &str) -> bool {
-    name.ends_with(".base") || name.ends_with(".delta")
+    name.ends_with(BASE) || name.ends_with(DELTA)
 }

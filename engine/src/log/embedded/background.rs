@@ -298,9 +298,10 @@ impl Background {
         let snapshot = if outgrown {
             let mut whole = chain.iter().map(|m| Ok(self.snapshots.load(m)?.changes)).collect::<Result<Vec<_>>>()?;
             whole.push(delta);
-            Snapshot { kind: SnapshotKind::Base, position, changes: merge(&whole, Deletions::Drop)? }
+            let changes = merge(&whole, Deletions::Drop)?;
+            Snapshot { kind: SnapshotKind::Base, after: LogPosition(0), position, changes }
         } else {
-            Snapshot { kind: SnapshotKind::Delta, position, changes: delta }
+            Snapshot { kind: SnapshotKind::Delta, after: covered, position, changes: delta }
         };
         self.snapshots.publish(store, self.epoch, &snapshot)?;
         if let Some(changes) = self.core.lock().journaled.get_mut(store) {
@@ -376,12 +377,16 @@ impl Background {
             let state = self.core.lock();
             let mut partitions: Vec<_> = state.partitions.values().map(ends).collect();
             partitions.sort();
+            let covered = state.journaled.iter().filter(|(_, changes)| changes.covered > LogPosition(0));
+            let mut snapshots: Vec<_> = covered.map(|(store, changes)| (store.clone(), changes.covered)).collect();
+            snapshots.sort();
             Checkpoint {
                 format: super::FORMAT,
                 epoch: self.epoch,
                 position: self.core.position(ReadLevel::Sequenced),
                 control: state.control.clone(),
                 partitions,
+                snapshots,
             }
         };
         if !self.planted.effect_ahead {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::disk::{Disk, publish};
 use crate::error::{Error, Result};
 use crate::log::control::ControlState;
-use crate::log::{LogPosition, Offset, TopicPartition};
+use crate::log::{LogPosition, Offset, StoreId, TopicPartition};
 
 const MAGIC: [u8; 4] = *b"HWC1";
 const ENDING: &str = ".checkpoint";
@@ -28,6 +28,8 @@ pub(super) struct Checkpoint {
     pub control: ControlState,
     /// Offsets kept of each partition: start and next.
     pub partitions: Vec<(TopicPartition, Offset, Offset)>,
+    /// How far the snapshots of each store reach: the changes before are there and nowhere else.
+    pub snapshots: Vec<(StoreId, LogPosition)>,
 }
 
 impl Checkpoint {

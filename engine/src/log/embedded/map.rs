@@ -2,8 +2,9 @@
 //!
 //! A mapping is sound while nobody changes or shortens the file. Segments are written beside their place and moved there
 //! complete, files of the write-ahead log are mapped when the next has begun; neither is opened for writing again while
-//! the process lives, and both are only ever unlinked, which leaves mapped bytes in place. The data directory is locked, so no other Headwater touches it; a person who shortens files of
-//! a running engine's private directory by hand is outside of what can be promised.
+//! the process lives, and both are only ever unlinked, which leaves mapped bytes in place. The data directory is locked,
+//! so no other Headwater touches it; a person who shortens files of a running engine's private directory by hand is
+//! outside of what can be promised.
 
 use std::fs::File;
 use std::io;

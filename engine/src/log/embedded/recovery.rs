@@ -77,6 +77,9 @@ impl Recovery<'_> {
                 chain.durable_known = chain.durable_known.max(newest.position.0);
             }
         }
+        if let Some(checkpoint) = &checkpoint {
+            self.check_snapshots(&state, checkpoint)?;
+        }
         self.follow(&mut state, from, &mut chain)?;
         self.check_ends(&state, checkpoint.as_ref())?;
         let mut next_topic_id = state.control.next_topic_id;
@@ -100,6 +103,20 @@ impl Recovery<'_> {
                 let at = topic.partition(partition);
                 let start = checkpoint.partitions.iter().find(|(p, ..)| *p == at).map_or(0, |(_, start, _)| *start);
                 state.partitions.insert(at, self.partition(&topic, at, start)?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every snapshot that the checkpoint knows of is there: the groups it holds may be gone.
+    fn check_snapshots(&self, state: &State, checkpoint: &Checkpoint) -> Result<()> {
+        for (store, position) in &checkpoint.snapshots {
+            let found = state.journaled.get(store).map_or(LogPosition(0), |changes| changes.covered);
+            if found < *position {
+                return Err(Error::storage(format!(
+                    "a snapshot of query {}, step {}, partition {} is missing: it was stored at group {}",
+                    store.query, store.step, store.partition, position.0
+                )));
             }
         }
         Ok(())
