@@ -114,7 +114,7 @@ impl Prepared {
             Prepare::Sum { .. } => {
                 let rows = values[0].len();
                 let numbers = values.iter().map(measured).collect::<Result<Vec<_>>>()?;
-                let sums = (0..rows).map(|row| numbers.iter().map(|n| n.value(row)).sum::<i64>());
+                let sums = (0..rows).map(|row| numbers.iter().fold(0i64, |sum, n| sum.wrapping_add(n.value(row))));
                 vec![Arc::new(Int64Array::from_iter_values(sums))]
             }
         })
@@ -131,7 +131,7 @@ impl Prepared {
     fn more(&self, result: ArrayRef) -> ArrayRef {
         match self.prepare {
             Prepare::Sum { initial } => {
-                Arc::new(result.as_primitive::<Int64Type>().unary::<_, Int64Type>(|v| v + initial))
+                Arc::new(result.as_primitive::<Int64Type>().unary::<_, Int64Type>(|v| v.wrapping_add(initial)))
             }
             Prepare::Complete => result,
         }

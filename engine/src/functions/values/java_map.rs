@@ -16,7 +16,7 @@ pub fn iteration_order(keys: &dyn Array, entries: Range<usize>) -> Vec<usize> {
     let mut order: Vec<usize> = entries.collect();
     if count > 1 && hash_of(keys, order[0]).is_some() {
         let mask = capacity(count) - 1;
-        order.sort_by_key(|entry| hash_of(keys, *entry).map_or(0, |hash| (hash ^ hash >> 16) & mask));
+        order.sort_by_key(|entry| hash_of(keys, *entry).map_or(0, |hash| (hash ^ (hash >> 16)) & mask));
     }
     order
 }
@@ -38,7 +38,7 @@ fn hash_of(keys: &dyn Array, row: usize) -> Option<u32> {
         DataType::Int32 => keys.as_primitive::<Int32Type>().value(row) as u32,
         DataType::Int64 => {
             let value = keys.as_primitive::<Int64Type>().value(row) as u64;
-            (value ^ value >> 32) as u32
+            (value ^ (value >> 32)) as u32
         }
         DataType::Boolean => {
             if keys.as_boolean().value(row) {
