@@ -33,7 +33,7 @@ const fn fixed(name: &'static str, kind: SettingKind, default: Option<&'static s
 
 use SettingKind::{Boolean, Integer, Text};
 
-/// Sorted by name.
+/// Settings that Headwater accepts without acting on them say so.
 pub const SETTINGS: &[Setting] = &[
     setting(
         "auto.offset.reset",
@@ -45,15 +45,10 @@ pub const SETTINGS: &[Setting] = &[
         "cache.max.bytes.buffering",
         Integer,
         Some("0"),
-        "0: every change of a table is emitted. Above 0: the last change per key of what is there at once (ksqlDB: 10485760).",
+        "Accepted for compatibility: every change of a table is emitted (ksqlDB: 10485760).",
     ),
     setting("commit.interval.ms", Integer, Some("0"), "Accepted for compatibility; Headwater commits after each run."),
-    setting(
-        "emit.buffer.ms",
-        Integer,
-        Some("0"),
-        "How long changes per key may be held back to be merged; 0 = not at all.",
-    ),
+    setting("emit.buffer.ms", Integer, Some("0"), "Not built yet: every change of a table is emitted at once."),
     setting(
         "ksql.functions.collect_list.limit",
         Integer,
@@ -72,7 +67,12 @@ pub const SETTINGS: &[Setting] = &[
         Some("false"),
         "Accepted for compatibility; has no effect.",
     ),
-    fixed("ksql.headers.columns.enabled", Boolean, Some("true"), "Whether HEADERS columns may be declared."),
+    fixed(
+        "ksql.headers.columns.enabled",
+        Boolean,
+        Some("true"),
+        "HEADERS columns may always be declared; shown for compatibility.",
+    ),
     setting("ksql.insert.into.values.enabled", Boolean, Some("true"), "Whether INSERT INTO … VALUES is allowed."),
     setting("ksql.lambdas.enabled", Boolean, Some("true"), "Whether lambdas are allowed."),
     setting("ksql.create.or.replace.enabled", Boolean, Some("true"), "Whether CREATE OR REPLACE is allowed."),
@@ -112,9 +112,19 @@ pub const SETTINGS: &[Setting] = &[
         Some("false"),
         "Names push queries over what another query writes as ksqlDB does; a push query always reads the log.",
     ),
-    setting("ksql.new.query.planner.enabled", Boolean, Some("false"), "Accepted for compatibility; has no effect."),
+    setting(
+        "ksql.new.query.planner.enabled",
+        Boolean,
+        Some("false"),
+        "ksqlDB's newer projection rules, as its cases set them.",
+    ),
     fixed("ksql.service.id", Text, Some("default_"), "Name of this service, as /info shows it."),
-    setting("ksql.sink.partitions", Integer, None, "Accepted for compatibility; has no effect."),
+    setting(
+        "ksql.sink.partitions",
+        Integer,
+        None,
+        "Partitions of a new sink topic that names none (ksqlDB: obsolete).",
+    ),
     setting("ksql.sink.replicas", Integer, None, "Accepted for compatibility; has no effect."),
     setting("ksql.streams.default.timestamp.extractor", Text, None, "Accepted for compatibility; has no effect."),
     setting("ksql.strict", Boolean, Some("false"), "Refuse everything ksqlDB refuses (on in headwater test)."),
@@ -125,7 +135,12 @@ pub const SETTINGS: &[Setting] = &[
         "An invalid timestamp stops the query instead of setting the record aside.",
     ),
     setting("ksql.windowed.session.key.legacy", Boolean, Some("false"), "Accepted for compatibility; has no effect."),
-    setting("max.task.idle.ms", Integer, Some("0"), "How long a task with several inputs waits for an empty one."),
+    setting(
+        "max.task.idle.ms",
+        Integer,
+        Some("0"),
+        "Accepted for compatibility; a task never waits for an empty input.",
+    ),
     setting("num.stream.threads", Integer, None, "Accepted for compatibility; all queries share one pool."),
     setting(
         "processing.guarantee",
@@ -133,12 +148,7 @@ pub const SETTINGS: &[Setting] = &[
         Some("exactly_once_v2"),
         "Headwater is always exactly-once; accepted for compatibility.",
     ),
-    setting(
-        "task.time.skew.max.ms",
-        Integer,
-        Some("0"),
-        "How far a task may run ahead of its siblings while catching up; 0 = not limited.",
-    ),
+    setting("task.time.skew.max.ms", Integer, Some("0"), "Not built yet: a task is not held back by its siblings."),
 ];
 
 /// Prefixes whose settings are Kafka's own: accepted, kept, without effect on the embedded log.

@@ -88,6 +88,7 @@ pub(crate) struct EngineInner {
     settings: BTreeMap<String, String>,
     step: bool,
     next_session: std::sync::atomic::AtomicU64,
+    next_query: std::sync::atomic::AtomicU64,
     closed: AtomicBool,
 }
 
@@ -130,6 +131,7 @@ impl Engine {
                 settings: config.settings,
                 step: config.step,
                 next_session: Default::default(),
+                next_query: Default::default(),
                 closed: AtomicBool::new(false),
             }),
         };
@@ -152,6 +154,11 @@ impl Engine {
 
     pub fn default_settings(&self) -> Settings {
         Settings::from_overrides(self.inner.settings.clone())
+    }
+
+    /// An id for a bounded query, never given twice by this engine.
+    pub(crate) fn next_query_id(&self, what: &str) -> String {
+        format!("{what}_{}", self.inner.next_query.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The catalog as it is now, shared.

@@ -68,7 +68,7 @@ pub fn execute(engine: &Engine, query: Query, _settings: &Settings) -> Result<Re
         });
         out.push(done.map(|()| ResultEvent::End(EndReason::Completed)));
     })?;
-    Ok(ResultStream::new("batch", ResultKind::Batch, result, queue))
+    Ok(ResultStream::new(engine.next_query_id("batch"), ResultKind::Batch, result, queue))
 }
 
 /// DataFusion's optimised plan as text.
@@ -156,8 +156,11 @@ fn bind(engine: &Engine, mut query: Query, queue: Arc<ResultQueue>) -> Result<(S
         )
         .build_arc()
         .map_err(translate)?;
-    let state =
+    let mut state =
         SessionStateBuilder::new().with_config(config).with_runtime_env(runtime).with_default_features().build();
+    let now_ms = engine.inner.clock.now_ms();
+    // now() and its kin are one instant per query.
+    state.execution_props_mut().query_execution_start_time = chrono::DateTime::from_timestamp_millis(now_ms);
     let context = Context {
         catalog: &catalog,
         tables,

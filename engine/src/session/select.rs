@@ -74,7 +74,7 @@ impl Session {
             .map(|(column, _, key)| ResultColumn { name: column.name.clone(), ty: column.ty.clone(), key: *key })
             .collect();
         let queue = ResultQueue::new();
-        let id = format!("pull_{}_{}", source.name, self.engine.log().position(ReadLevel::Sequenced).0);
+        let id = self.engine.next_query_id(&format!("pull_{}", source.name));
         if source.is_table() {
             let id = self
                 .engine
@@ -221,7 +221,12 @@ impl Session {
                 }
             }
         })?;
-        Ok(Outcome::Query(ResultStream::new(format!("print_{topic}"), ResultKind::Print, vec![], queue)))
+        Ok(Outcome::Query(ResultStream::new(
+            self.engine.next_query_id(&format!("print_{topic}")),
+            ResultKind::Print,
+            vec![],
+            queue,
+        )))
     }
 }
 
