@@ -11,6 +11,12 @@ use crate::support::Server;
 /// Not the newest on purpose: `ksql` builds with the older packaging tools alone.
 const PACKAGES: [&str; 2] = ["ksqldb==1.0.1", "ksql==0.10.2"];
 
+/// `ksql` stands on a library from before Python 3.10, where these names lived in `collections`.
+const OLD_NAMES: &str = "import collections, collections.abc
+for name in ('Callable', 'Iterable', 'Mapping', 'MutableMapping', 'MutableSet', 'Sequence'):
+    setattr(collections, name, getattr(collections.abc, name))
+";
+
 fn run(program: &Path, args: &[&str]) -> Result<(), String> {
     let ran = Command::new(program).args(args).stdin(Stdio::null()).output();
     match ran {
@@ -23,14 +29,15 @@ fn run(program: &Path, args: &[&str]) -> Result<(), String> {
 fn python() -> Result<PathBuf, String> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("python-clients");
     let python = folder.join("bin/python");
-    if run(&python, &["-c", "import ksql, ksqldb"]).is_ok() {
+    let check = format!("{OLD_NAMES}import ksql, ksqldb");
+    if run(&python, &["-c", &check]).is_ok() {
         return Ok(python);
     }
     run(Path::new("python3"), &["-m", "venv", "--clear", folder.to_str().ok_or("the target directory is not UTF-8")?])?;
     let pip = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"];
     run(&python, &[&pip[..], &["setuptools<81", "wheel"]].concat())?;
     run(&python, &[&pip[..], &["--no-build-isolation"], &PACKAGES].concat())?;
-    run(&python, &["-c", "import ksql, ksqldb"])?;
+    run(&python, &["-c", &check])?;
     Ok(python)
 }
 
@@ -45,7 +52,8 @@ fn with_python(script: &str) {
         Err(why) => panic!("the Python clients are needed: {why}"),
     };
     let server = Server::start();
-    let ran = Command::new(python).args(["-c", script, &server.url]).output().expect("Python runs");
+    let ran =
+        Command::new(python).args(["-c", &format!("{OLD_NAMES}{script}"), &server.url]).output().expect("Python runs");
     assert!(ran.status.success(), "{}\n{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
 }
 
