@@ -113,6 +113,9 @@ impl TimestampExtractor {
             Some(longs) => longs.clone(),
             None => values.as_primitive::<TimestampMillisecondType>().reinterpret_cast(),
         };
+        if errors.is_empty() && millis.null_count() == 0 && millis.values().iter().all(|t| *t >= 0) {
+            return Ok((millis, errors));
+        }
         for row in 0..millis.len() {
             if millis.is_null(row) || millis.value(row) < 0 {
                 if errors.iter().any(|e| e.row == row) {
@@ -280,11 +283,13 @@ impl Scanner {
             errors.retain(|e| !bad.iter().any(|(b, _)| b.row == e.row));
             bad.extend(errors.into_iter().map(|e| (e, false)));
             bad.sort_by_key(|(e, _)| e.row);
-            let old = parts.time.clone();
-            parts.time = (0..count)
-                .map(|row| if time.is_null(row) { old.value(row) } else { time.value(row) })
-                .collect::<Vec<_>>()
-                .into();
+            parts.time = if time.null_count() == 0 {
+                time
+            } else {
+                let old = &parts.time;
+                let either = |row| if time.is_null(row) { old.value(row) } else { time.value(row) };
+                (0..count).map(either).collect::<Vec<_>>().into()
+            };
         }
         let columns =
             self.outputs.iter().map(|o| self.output(o, &parts, batch, partition)).collect::<Result<Vec<_>>>()?;
