@@ -12,9 +12,9 @@
 //! | DATE | Date32 | days since 1970-01-01 |
 //! | TIME | Time32(ms) | milliseconds of the day |
 //! | TIMESTAMP | Timestamp(ms) | no zone |
-//! | ARRAY<T> | List(`item` T) | |
-//! | MAP<K, V> | Map(`entries` {`key`, `value`}) | unsorted |
-//! | STRUCT<…> | Struct | field names kept |
+//! | `ARRAY<T>` | List(`item` T) | |
+//! | `MAP<K, V>` | Map(`entries` {`key`, `value`}) | unsorted |
+//! | `STRUCT<…>` | Struct | field names kept |
 //!
 //! Rules from ksqlDB's documentation, *Data types*; the Arrow side is our choice.
 

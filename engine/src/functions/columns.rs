@@ -20,7 +20,7 @@ pub struct Str;
 pub struct Bin;
 /// BOOLEAN.
 pub struct Bool;
-/// ARRAY<STRING>.
+/// `ARRAY<STRING>`.
 pub struct StrList;
 /// MAP<STRING, STRING>.
 pub struct StrMap;

@@ -7,7 +7,7 @@
 //! | several key columns | `{"A":1,"B":"x"}` |
 //! | one value column, not wrapped | `1`; null is a null record |
 //!
-//! A record holding just `null` is a null record. Rules of reading are in [`read`], of writing in [`write`].
+//! A record holding just `null` is a null record. Rules of reading are in `read`, of writing in `write`.
 
 mod read;
 mod scan;

@@ -13,7 +13,7 @@
 //! | `d < '2020-05'` with `d` a DATE | `d < DATE 2020-05-01` |
 //!
 //! ksqlDB finds some mistakes while it types an expression and others only while it generates code for it; the latter
-//! carry the clause in their message (`Invalid Select: …`). [`Fault`] keeps them apart.
+//! carry the clause in their message (`Invalid Select: …`). `Fault` keeps them apart.
 
 use super::comparison::{compare, epoch_ms};
 use super::type_names::{duplicate_field, resolve_type};

@@ -35,7 +35,7 @@ pub fn literal(literal: &ast::Literal) -> Option<Expr> {
 }
 
 /// `expr` itself as a constant of `ty`, if it is a constant and has that value exactly. Strings are only read as
-/// times and bytes here; what lists do is in [`string_in_list`].
+/// times and bytes here; lists have rules of their own.
 pub fn convert(expr: &Expr, ty: &SqlType) -> Option<Expr> {
     let ExprKind::Literal(value) = &expr.kind else { return None };
     let value = match (value, ty) {
