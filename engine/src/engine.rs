@@ -16,10 +16,10 @@ use crate::log::embedded::{EmbeddedLog, Options};
 use crate::log::memory::MemoryLog;
 use crate::log::{Control, EncodedRecords, Log, LogBody, Offset, Producer, ProducerId, ReadLevel, ReadLimit, Topic};
 use crate::plan::TopicPlan;
+use crate::runtime::Runtime;
 use crate::runtime::rejects::{self, PROCESSING_LOG, is_system};
 use crate::runtime::sink::append;
 use crate::runtime::typed::{TypedSchema, TypedSchemas};
-use crate::runtime::{Runtime, internal_topic};
 use crate::session::{Access, Session};
 
 /// Where an engine keeps its data.
@@ -461,10 +461,5 @@ impl Engine {
         }
         self.inner.runtime.close();
         self.inner.log.close()
-    }
-
-    /// Name of the topic between two stages of a query; for metrics and tests.
-    pub fn internal_topic_name(query: &str, stage: u32) -> String {
-        internal_topic(query, stage, 0)
     }
 }

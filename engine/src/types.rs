@@ -69,6 +69,11 @@ impl SqlType {
         SqlType::Struct(fields.into_iter().map(|(name, ty)| StructField { name: name.into(), ty }).collect())
     }
 
+    /// Of a HEADERS column: all headers of a record.
+    pub fn headers() -> Self {
+        Self::array(Self::structure([("KEY", SqlType::String), ("VALUE", SqlType::Bytes)]))
+    }
+
     pub fn is_numeric(&self) -> bool {
         matches!(self, SqlType::Integer | SqlType::Bigint | SqlType::Double | SqlType::Decimal { .. })
     }

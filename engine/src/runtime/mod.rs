@@ -34,7 +34,6 @@ use crate::plan::lower::{OperatorSettings, Pipeline, Stage, StageInput, StageOut
 use crate::plan::steps::Plan;
 use crate::results::{ResultColumn, ResultKind, ResultQueue, ResultStream};
 use crate::rows::Rows;
-use crate::types::SqlType;
 use pool::{Pool, TaskCell};
 use query::{Progress, QueryShared, QueryState};
 use rejects::{PROCESSING_LOG, rejected_name};
@@ -683,9 +682,4 @@ impl Runtime {
     pub fn close(&self) {
         self.pool.close();
     }
-}
-
-/// Columns of a result as clients see them.
-pub fn result_columns(columns: &[(String, SqlType, bool)]) -> Vec<ResultColumn> {
-    columns.iter().map(|(name, ty, key)| ResultColumn { name: name.clone(), ty: ty.clone(), key: *key }).collect()
 }

@@ -170,9 +170,7 @@ impl Scanner {
                     outputs.push(Output::Pseudo(pseudo.clone()));
                     match pseudo {
                         ScanColumn::RowPartition => SqlType::Integer,
-                        ScanColumn::Headers => {
-                            SqlType::array(SqlType::structure([("KEY", SqlType::String), ("VALUE", SqlType::Bytes)]))
-                        }
+                        ScanColumn::Headers => SqlType::headers(),
                         ScanColumn::Header(_) => SqlType::Bytes,
                         _ => SqlType::Bigint,
                     }

@@ -8,8 +8,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, BinaryArray};
-use arrow::buffer::BooleanBuffer;
+use arrow::array::BinaryArray;
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 
@@ -167,9 +166,4 @@ impl TypedSchemas {
                 .encode(rows),
         }
     }
-}
-
-/// Bits set where `array` is null, or None if nothing is.
-pub fn null_bits(array: &dyn Array) -> Option<BooleanBuffer> {
-    array.nulls().filter(|n| n.null_count() > 0).map(|n| !n.inner())
 }

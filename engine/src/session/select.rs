@@ -324,11 +324,7 @@ impl PullAnswer {
     fn new(plan: &PullPlan, source: &Source) -> Result<Self> {
         let mut fields: Vec<Field> = source.schema.columns().map(|c| c.to_arrow()).collect();
         for (name, key) in &source.headers {
-            let ty = if key.is_none() {
-                SqlType::array(SqlType::structure([("KEY", SqlType::String), ("VALUE", SqlType::Bytes)]))
-            } else {
-                SqlType::Bytes
-            };
+            let ty = if key.is_none() { SqlType::headers() } else { SqlType::Bytes };
             fields.push(Field::new(name, ty.to_arrow(), true));
         }
         for name in [ROWTIME, WINDOWSTART, WINDOWEND, ROWOFFSET] {

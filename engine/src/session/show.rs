@@ -261,7 +261,7 @@ impl Session {
         for (name, key) in &source.headers {
             let ty = match key {
                 Some(_) => SqlType::Bytes,
-                None => SqlType::array(SqlType::structure([("KEY", SqlType::String), ("VALUE", SqlType::Bytes)])),
+                None => SqlType::headers(),
             };
             fields.push(FieldInfo {
                 name: name.clone(),

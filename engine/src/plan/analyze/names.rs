@@ -58,7 +58,7 @@ pub(super) fn is_window_bound(name: &str) -> bool {
 pub(super) fn header_type(key: Option<&str>) -> SqlType {
     match key {
         Some(_) => SqlType::Bytes,
-        None => SqlType::array(SqlType::structure([("KEY", SqlType::String), ("VALUE", SqlType::Bytes)])),
+        None => SqlType::headers(),
     }
 }
 
