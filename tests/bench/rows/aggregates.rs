@@ -45,7 +45,7 @@ pub fn run(measure: &mut dyn FnMut(Comparison<'_>)) {
         let values = [Arc::clone(batch.column_by_name(column).expect("a column"))];
         let ours = || create(name, std::slice::from_ref(&ty), &[], &BTreeMap::new()).expect("an aggregate");
         let mut running = ours();
-        let mut update = |aggregator: &mut dyn Aggregator, rows: EmitRows<'_>| {
+        let update = |aggregator: &mut dyn Aggregator, rows: EmitRows<'_>| {
             let args = Args { values: &values, add: &all, undo: None };
             let updated = aggregator.update(&slots, &args, Emit { rows, old: false });
             drop(black_box(updated.expect("an update")));

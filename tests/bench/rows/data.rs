@@ -83,7 +83,7 @@ pub fn batch() -> RecordBatch {
         let values = Decimal256Array::from_iter_values(numbers(salt, 1_000_000).map(|v| i256::from_i128(v.into())));
         Arc::new(values.with_precision_and_scale(12, 2).expect("DECIMAL(12, 2)"))
     };
-    let null = |row: usize| scattered(row, 99) % 10 == 0;
+    let null = |row: usize| scattered(row, 99).is_multiple_of(10);
     let day_ms = 86_400_000;
     let ms = |row: usize| 1_600_000_000_000 + (scattered(row, 7) % 100_000_000_000) as i64;
     let columns = columns();

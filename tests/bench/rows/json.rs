@@ -3,7 +3,7 @@
 //! The records are Nexmark's bids. Theirs is what one writes first with serde: a `DeserializeSeed` that walks each record
 //! with sonic-rs and appends every field to its column's builder; fields that are not wanted are ignored.
 
-use arrow::array::{ArrayRef, BinaryArray, Int64Builder, StringBuilder};
+use arrow::array::{Array, ArrayRef, BinaryArray, Int64Builder, StringBuilder};
 use headwater_engine::format::{FormatName, FormatSpec, Side, create};
 use headwater_engine::schema::Column;
 use headwater_engine::types::SqlType;

@@ -18,7 +18,10 @@ mod data;
 mod functions;
 mod json;
 
-use std::time::{Duration, Instant};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use headwater_engine::clock::Stopwatch;
 
 /// How long one turn takes, about; the kernel counts a thread's time in steps of some milliseconds.
 const TURN: Duration = Duration::from_millis(100);
@@ -36,8 +39,9 @@ fn main() {
     ] {
         if part.is_none_or(|part| part == name) {
             run(&mut |comparison| {
-                if comparison.name.contains(only) && !comparison.report(name) {
-                    missed.push(comparison.name.to_string());
+                let what = comparison.name.to_string();
+                if what.contains(only) && !comparison.report(name) {
+                    missed.push(what);
                 }
             });
         }
@@ -57,8 +61,8 @@ struct Comparison<'a> {
 
 impl Comparison<'_> {
     /// Measures and prints; whether the bar holds.
-    fn report(mut self, part: &str) -> bool {
-        let (mut ours, mut theirs) = (Best::new(&mut self.ours), None);
+    fn report(self, part: &str) -> bool {
+        let (mut ours, mut theirs) = (Best::new(self.ours), None);
         let mut what = None;
         if let Some((name, work)) = self.theirs {
             what = Some(name);
@@ -104,7 +108,7 @@ struct Best<'a> {
 impl<'a> Best<'a> {
     fn new(work: &'a mut dyn FnMut()) -> Self {
         work();
-        let started = Instant::now();
+        let started = Stopwatch::start();
         work();
         let once = started.elapsed().max(Duration::from_nanos(100));
         Self { work, repeats: (TURN.as_nanos() / once.as_nanos()).clamp(1, 1_000_000) as u32, seconds: f64::INFINITY }
@@ -121,8 +125,8 @@ impl<'a> Best<'a> {
 
 /// CPU time of this thread, as Linux tells it; elsewhere the time of the clock.
 fn cpu_time() -> Duration {
-    static START: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    static START: LazyLock<Stopwatch> = LazyLock::new(Stopwatch::start);
     let told = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
     let told = told.and_then(|text| text.split(' ').next()?.parse().ok()).map(Duration::from_nanos);
-    told.unwrap_or_else(|| START.get_or_init(Instant::now).elapsed())
+    told.unwrap_or_else(|| START.elapsed())
 }
