@@ -108,9 +108,28 @@ fn page() -> String {
             functions.iter().filter(|f| f.category == *category).for_each(|f| entry(f, heading, &mut page));
         }
     }
-    page.truncate(page.trim_end().len());
-    page.push('\n');
+    ordinary(&all, &mut page);
     page
+}
+
+/// What DataFusion adds in ordinary SQL, by name.
+fn ordinary(ours: &[FunctionInfo], page: &mut String) {
+    let scalar = SessionStateDefaults::default_scalar_functions();
+    let aggregate = SessionStateDefaults::default_aggregate_functions();
+    let window = SessionStateDefaults::default_window_functions();
+    page.push_str("## In ordinary SQL only\n\nDataFusion's, with its meaning; its documentation describes them.\n\n");
+    page.push_str("| kind | functions |\n|---|---|\n");
+    for (kind, names) in [
+        ("scalar", scalar.iter().map(|f| f.name()).collect::<Vec<_>>()),
+        ("aggregate", aggregate.iter().map(|f| f.name()).collect()),
+        ("window", window.iter().map(|f| f.name()).collect()),
+    ] {
+        let mut names: Vec<String> = names.into_iter().map(str::to_uppercase).collect();
+        names.retain(|name| !ours.iter().any(|f| f.name == name));
+        names.sort_unstable();
+        names.dedup();
+        writeln!(page, "| {kind} | {} |", names.join(", ")).expect("memory");
+    }
 }
 
 fn entry(function: &FunctionInfo, heading: &str, page: &mut String) {

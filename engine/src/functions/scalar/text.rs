@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryBuilder, ListBuilder, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, BinaryBuilder, Int32Array, ListBuilder, StringArray, StringBuilder};
 use arrow::buffer::Buffer;
 use arrow::datatypes::Int32Type;
 
@@ -35,9 +35,7 @@ pub fn functions() -> Vec<ScalarFunction> {
             .overload("(STRING input) -> STRING", trim),
         ScalarFunction::new("LEN", CATEGORY, "Number of characters of a text (UTF-16 units), or number of bytes.")
             .example("LEN('abc')", "3")
-            .overload("(STRING text) -> INT", |args, _| {
-                map1::<Str, Int32Type>(args, |text| Ok(Some(utf16_len(text) as i32)))
-            })
+            .overload("(STRING text) -> INT", lengths)
             .overload("(BYTES bytes) -> INT", |args, _| map1::<Bin, Int32Type>(args, |b| Ok(Some(b.len() as i32)))),
         ScalarFunction::new("CONCAT", CATEGORY, "The arguments one after the other; null counts as empty.")
             .example("CONCAT('a', null, 'b')", "ab")
@@ -129,6 +127,16 @@ pub fn functions() -> Vec<ScalarFunction> {
             .example("FIELD('b', 'a', 'b')", "2")
             .overload("(STRING str, STRING... args) -> INT", field),
     ]
+}
+
+fn lengths(args: &[ArrayRef], _: &CallContext<'_>) -> Evaluated {
+    let texts = column::<Str>(&args[0]);
+    let offsets = texts.value_offsets();
+    if texts.value_data()[offsets[0] as usize..offsets[texts.len()] as usize].is_ascii() {
+        let lengths = offsets.windows(2).map(|ends| ends[1] - ends[0]).collect();
+        return Ok(Arc::new(Int32Array::new(lengths, texts.nulls().cloned())));
+    }
+    map1::<Str, Int32Type>(args, |text| Ok(Some(utf16_len(text) as i32)))
 }
 
 /// Length as Java counts it.
@@ -246,12 +254,19 @@ fn concat_bytes(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
 /// Words are what stands between white space.
 fn initcap(text: &str, out: &mut String) {
     let mut starts = true;
+    if text.is_ascii() {
+        for &byte in text.as_bytes() {
+            let byte = if starts { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() };
+            out.push(char::from(byte));
+            starts = char::from(byte).is_whitespace();
+        }
+        return;
+    }
     for c in text.chars() {
-        match (c.is_ascii(), starts) {
-            (true, true) => out.push(c.to_ascii_uppercase()),
-            (true, false) => out.push(c.to_ascii_lowercase()),
-            (false, true) => out.extend(c.to_uppercase()),
-            (false, false) => out.extend(c.to_lowercase()),
+        if starts {
+            out.extend(c.to_uppercase());
+        } else {
+            out.extend(c.to_lowercase());
         }
         starts = c.is_whitespace();
     }
@@ -396,33 +411,57 @@ const PADDED_BYTES_MAX: i32 = 64 * 1024 * 1024;
 
 fn pad(name: &'static str, description: &'static str, left: bool) -> ScalarFunction {
     ScalarFunction::new(name, CATEGORY, description)
-        .overload("(STRING input, INT targetLen, STRING padding) -> STRING", move |args, _| {
-            map3::<Str, Int32Type, Str, Str>(args, |text, length, padding| {
-                if text.is_ascii() && padding.is_ascii() {
-                    let padded = padded(text.as_bytes(), length, padding.as_bytes(), left)?;
-                    return padded.map(String::from_utf8).transpose().map_err(|e| e.to_string());
-                }
-                let (text, padding): (Vec<u16>, Vec<u16>) =
-                    (text.encode_utf16().collect(), padding.encode_utf16().collect());
-                Ok(padded(&text, length, &padding, left)?.map(|units| String::from_utf16_lossy(&units)))
-            })
-        })
+        .overload("(STRING input, INT targetLen, STRING padding) -> STRING", move |args, _| pad_texts(args, left))
         .overload("(BYTES input, INT targetLen, BYTES padding) -> BYTES", move |args, _| {
             map3::<Bin, Int32Type, Bin, Bin>(args, |bytes, length, padding| padded(bytes, length, padding, left))
         })
 }
 
-/// Filled up or cut to the length; null without padding or with a negative length.
-fn padded<U: Copy>(units: &[U], length: i32, padding: &[U], left: bool) -> Result<Option<Vec<U>>, String> {
-    if padding.is_empty() || length < 0 {
+fn pad_texts(args: &[ArrayRef], left: bool) -> Evaluated {
+    let (texts, lengths, paddings) = (column::<Str>(&args[0]), column::<Int32Type>(&args[1]), column::<Str>(&args[2]));
+    write_texts(texts.len(), texts.value_data().len() * 2, |row, out| {
+        if texts.is_null(row) || lengths.is_null(row) || paddings.is_null(row) {
+            return Ok(false);
+        }
+        let (text, length, padding) = (texts.value(row), lengths.value(row), paddings.value(row));
+        if !(text.is_ascii() && padding.is_ascii()) {
+            let (text, padding): (Vec<u16>, Vec<u16>) =
+                (text.encode_utf16().collect(), padding.encode_utf16().collect());
+            let units = padded(&text, length, &padding, left)?;
+            units.iter().for_each(|units| out.push_str(&String::from_utf16_lossy(units)));
+            return Ok(units.is_some());
+        }
+        let Some(missing) = missing(text.len(), length, padding.len())? else { return Ok(false) };
+        let kept = &text[..text.len().min(length as usize)];
+        if !left {
+            out.push_str(kept);
+        }
+        (0..missing / padding.len()).for_each(|_| out.push_str(padding));
+        out.push_str(&padding[..missing % padding.len()]);
+        if left {
+            out.push_str(kept);
+        }
+        Ok(true)
+    })
+}
+
+/// How many units are to be filled up; None without padding or with a negative length.
+fn missing(units: usize, length: i32, padding: usize) -> Result<Option<usize>, String> {
+    if padding == 0 || length < 0 {
         return Ok(None);
     }
     if length > PADDED_BYTES_MAX {
         return Err(format!("a length of {length} is more than {PADDED_BYTES_MAX}"));
     }
+    Ok(Some((length as usize).saturating_sub(units)))
+}
+
+/// Filled up or cut to the length; null without padding or with a negative length.
+fn padded<U: Copy>(units: &[U], length: i32, padding: &[U], left: bool) -> Result<Option<Vec<U>>, String> {
+    let Some(missing) = missing(units.len(), length, padding.len())? else { return Ok(None) };
     let length = length as usize;
     let kept = &units[..length.min(units.len())];
-    let fill = padding.iter().copied().cycle().take(length - kept.len());
+    let fill = padding.iter().copied().cycle().take(missing);
     let mut whole = Vec::with_capacity(length);
     if left {
         whole.extend(fill);

@@ -90,8 +90,40 @@ pub fn decimal_text(value: i256, scale: u8) -> String {
     text
 }
 
+/// Most digits of a number that is read as 64 bits.
+const SHORT_DIGITS_MAX: usize = 18;
+
+/// `[-]digits[.digits]` of few digits; None for all else, and for what does not fit.
+fn parse_short(text: &str, precision: u8, scale: u8) -> Option<i256> {
+    let (negative, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest.as_bytes()),
+        None => (false, text.as_bytes()),
+    };
+    let (mut value, mut digits, mut fraction) = (0i64, 0, None);
+    for &byte in unsigned {
+        match byte {
+            b'0'..=b'9' if digits < SHORT_DIGITS_MAX => {
+                value = value * 10 + i64::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' if fraction.is_none() => fraction = Some(digits),
+            _ => return None,
+        }
+    }
+    let fraction = u8::try_from(digits - fraction.unwrap_or(digits)).ok()?;
+    let value = rescale(i256::from_i128(i128::from(if negative { -value } else { value })), fraction, scale)?;
+    (digits > 0 && fits(value, precision)).then_some(value)
+}
+
 /// Reads `[+-]digits[.digits][e±n]` as DECIMAL(precision, scale), rounding what is too fine.
 pub fn parse_decimal(text: &str, precision: u8, scale: u8) -> Result<i256, String> {
+    match parse_short(text, precision, scale) {
+        Some(value) => Ok(value),
+        None => parse_long(text, precision, scale),
+    }
+}
+
+fn parse_long(text: &str, precision: u8, scale: u8) -> Result<i256, String> {
     let wrong = || format!("Character array is missing \"exponent\" mark 'e' or 'E' or is not a number: {text}");
     let (negative, unsigned) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
@@ -164,6 +196,14 @@ mod tests {
             ("1e-400", 3, 2, "0.00"),
         ] {
             assert_eq!(round_trip(text, precision, scale).as_deref(), Ok(expected), "{text}");
+        }
+        for text in ["0", "-0.0", "12.345", "-12.345", "999999999999999999", "0.05", ".5", "7.", "00012.50", "-99.995"]
+        {
+            for (precision, scale) in [(20, 2), (18, 0), (5, 3), (76, 60)] {
+                if let Some(short) = parse_short(text, precision, scale) {
+                    assert_eq!(Ok(short), parse_long(text, precision, scale), "{text}");
+                }
+            }
         }
         assert!(round_trip("10", 2, 1).unwrap_err().starts_with("Numeric field overflow"));
         assert!(round_trip("9.99", 2, 1).is_err());
