@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::{BooleanArray, Int64Array, RecordBatch};
 
 use super::merge;
 use super::pool::{Body, Ran};
@@ -25,13 +25,14 @@ use super::query::{QueryShared, QueryState};
 use super::rejects::{RejectedAt, processing_log_rows, rejected_rows};
 use super::scan::{Rejected, Scanner};
 use super::sink::{RepartitionWriter, SinkWriter, Unwritten, append};
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::{self, Clock, Stopwatch};
 use crate::error::{Error, Result, RowError};
 use crate::log::{LogBody, Offset, PartitionReader, Producer, ReadLevel, ReadLimit, StoreId, Topic, TopicPartition};
 use crate::ops::{Counters, InputId, Lookup, OpContext, OpError};
 use crate::plan::lower::{Pipeline, Stage, StageInput};
 use crate::results::{EndReason, ResultEvent, ResultQueue};
 use crate::rows::{Rows, batch_of};
+use crate::state::StateChanges;
 
 /// Most rows one run takes.
 pub const RUN_ROWS_MAX: usize = 4096;
@@ -84,6 +85,8 @@ pub struct ClientWriter {
     pub schema: arrow::datatypes::SchemaRef,
     pub left: Option<u64>,
     pub table: bool,
+    /// Rows without a value are left out, as ksqlDB's tap of a running query does; if true, rows without a key, too.
+    pub whole_rows: Option<bool>,
 }
 
 /// Where failures are written.
@@ -130,6 +133,13 @@ impl Input {
 
     pub fn next(&self) -> Offset {
         self.next
+    }
+
+    /// Takes nothing more from its source (beyond what it holds already).
+    fn hold(&mut self) {
+        if self.scanner.is_some() && self.released.is_none() {
+            self.released = Some(self.reader.next_offset());
+        }
     }
 
     /// Step mode: allows `records` more. Returns the new limit.
@@ -255,13 +265,20 @@ impl Task {
         };
         let watch = Stopwatch::start();
         let mut operators = Counters::default();
+        let read = rows.len() as u64;
+        let rows = match &self.output {
+            TaskOutput::Client(client) => client.admitted(rows)?,
+            _ => rows,
+        };
+        operators.filtered += read - rows.len() as u64;
         let mut errors = Vec::new();
         let mut out = Vec::new();
         if !rows.is_empty() {
             let (stage, slot) = (self.inputs[input].stage, self.inputs[input].input);
-            self.push(stage, slot, &rows, &mut errors, &mut operators, &mut out)?;
+            let clock = Arc::clone(&self.clock);
+            clock::with(&clock, || self.push(stage, slot, &rows, &mut errors, &mut operators, &mut out))?;
         }
-        let mut counters = query_counters(rows.len() as u64, self.rejected.len() as u64, &operators);
+        let mut counters = query_counters(read, self.rejected.len() as u64, &operators);
         counters.field_errors += errors.len() as u64;
         self.deliver(input, out, errors, &mut counters, waker)?;
         self.query.add(&counters, watch.elapsed());
@@ -354,13 +371,9 @@ impl Task {
         }));
         if self.track_state {
             for run in &mut self.stages {
-                for (step, changes) in run.pipeline.take_changes()? {
+                for (number, changes) in run.pipeline.take_changes()? {
                     if !changes.is_empty() {
-                        let store = StoreId {
-                            query: self.query.id.clone(),
-                            step: run.id << 16 | step,
-                            partition: self.partition,
-                        };
+                        let store = StoreId { query: self.query.id.clone(), step: number, partition: self.partition };
                         transaction.state(&store, changes);
                     }
                 }
@@ -417,10 +430,34 @@ impl Task {
         Ok(any)
     }
 
+    /// Nothing more is taken from sources; what is between stages still is.
+    pub fn hold_sources(&mut self) {
+        self.inputs.iter_mut().for_each(Input::hold);
+    }
+
+    /// Ends [`Task::hold_sources`]; step mode never calls it.
+    pub fn resume_sources(&mut self) {
+        self.inputs.iter_mut().for_each(|input| input.released = None);
+    }
+
+    /// All state, by store number.
+    pub fn snapshot(&self) -> Result<Vec<(u32, StateChanges)>> {
+        let parts = self.stages.iter().map(|run| run.pipeline.snapshot()).collect::<Result<Vec<_>>>()?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// Puts the state of one store back, if a step of this task keeps it.
+    pub fn apply(&mut self, store: u32, state: &StateChanges) -> Result<()> {
+        match self.stages.iter_mut().find(|run| run.pipeline.stores().contains(&store)) {
+            Some(run) => run.pipeline.apply(store, state),
+            None => Ok(()),
+        }
+    }
+
     /// Rows of the table that this task's last stage keeps.
     pub fn lookup(&mut self, lookup: &Lookup) -> Result<Option<Vec<Rows>>> {
         match self.stages.last_mut() {
-            Some(stage) => stage.pipeline.lookup(lookup),
+            Some(stage) => clock::with(&self.clock, || stage.pipeline.lookup(lookup)),
             None => Ok(None),
         }
     }
@@ -479,6 +516,17 @@ impl Task {
 }
 
 impl ClientWriter {
+    /// What the query sees of rows read.
+    fn admitted(&self, rows: Rows) -> Result<Rows> {
+        let Some(keyed) = self.whole_rows else { return Ok(rows) };
+        let missing = match (rows.null_key.as_ref().filter(|_| keyed), &rows.null_value) {
+            (Some(key), Some(value)) => key | value,
+            (Some(missing), None) | (None, Some(missing)) => missing.clone(),
+            (None, None) => return Ok(rows),
+        };
+        rows.filter(&BooleanArray::new(!&missing, None))
+    }
+
     fn write(&mut self, out: Vec<Rows>) -> Result<u64> {
         let mut written = 0;
         for mut rows in out {
