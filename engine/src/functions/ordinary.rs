@@ -22,7 +22,7 @@ use arrow::datatypes::{DataType, Field, FieldRef};
 use super::scalar::{self, Evaluation};
 use super::signature::widens;
 use super::values::conform;
-use super::{ArgType, FunctionInfo, FunctionKind, Resolved, SignatureInfo};
+use super::{ArgType, Example, FunctionInfo, FunctionKind, Resolved, SignatureInfo};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
 
@@ -84,6 +84,8 @@ pub fn list() -> Vec<FunctionInfo> {
             kind: FunctionKind::Scalar,
             category: CATEGORY,
             description: &known.description,
+            example: Example::default(),
+            differs: None,
             signatures: vec![SignatureInfo {
                 arguments: known
                     .function

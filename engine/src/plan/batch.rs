@@ -27,8 +27,8 @@ use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use futures::StreamExt;
 use sqlparser::ast::{
     BinaryOperator, DuplicateTreatment, ExcludeSelectItem, Expr, FunctionArguments, GroupByExpr, Ident, JoinConstraint,
-    JoinOperator, ObjectName, ObjectNamePart, Query, Select, SelectItem, SetExpr, Statement, TableFactor,
-    UnaryOperator, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
+    JoinOperator, ObjectName, ObjectNamePart, OneOrManyWithParens, Query, Select, SelectItem, SetExpr, Statement,
+    TableFactor, UnaryOperator, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 
 use crate::Engine;
@@ -156,7 +156,7 @@ fn bind(engine: &Engine, mut query: Query, queue: Arc<ResultQueue>) -> Result<(S
         exclude_from_wildcards(&mut query, &pseudo);
     }
     two_valued(&mut query);
-    let ordered = mark_aggregates(&mut query);
+    let ordered = settle_calls(&mut query);
     let mut tables: HashMap<String, Arc<dyn TableSource>> = HashMap::new();
     for name in relations(&query) {
         if let Some(source) = catalog.source(&name) {
@@ -380,15 +380,22 @@ fn each_select(query: &mut Query, change: &mut dyn FnMut(&mut Select)) {
 /// Behind the name of an aggregate that is to be DataFusion's. No name can end like this.
 const ORDINARY: &str = " (ordinary)";
 
-/// Marks the aggregates with clauses that ksqlDB's do not have. Whether aggregates of ksqlDB alone are called: those may
-/// depend on the order of rows.
-fn mark_aggregates(query: &mut Query) -> bool {
-    struct Marks {
+/// Marks the aggregates with clauses that ksqlDB's do not have, and keeps the case of lambdas' parameters, which is folded
+/// already. Whether aggregates of ksqlDB alone are called: those may depend on the order of rows.
+fn settle_calls(query: &mut Query) -> bool {
+    struct Calls {
         ordered: bool,
     }
-    impl VisitorMut for Marks {
+    impl VisitorMut for Calls {
         type Break = ();
         fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Lambda(lambda) = expr {
+                let parameters = match &mut lambda.params {
+                    OneOrManyWithParens::One(one) => std::slice::from_mut(one),
+                    OneOrManyWithParens::Many(many) => many.as_mut_slice(),
+                };
+                parameters.iter_mut().for_each(|parameter| parameter.name.quote_style = Some('"'));
+            }
             let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
             let distinct = match &function.args {
                 FunctionArguments::List(list) => list.duplicate_treatment == Some(DuplicateTreatment::Distinct),
@@ -405,10 +412,10 @@ fn mark_aggregates(query: &mut Query) -> bool {
             ControlFlow::Continue(())
         }
     }
-    let mut marks = Marks { ordered: false };
+    let mut calls = Calls { ordered: false };
     // The visitor never breaks.
-    let _done = query.visit(&mut marks);
-    marks.ordered
+    let _done = query.visit(&mut calls);
+    calls.ordered
 }
 
 /// Aggregates whose result does not depend on the order of rows.

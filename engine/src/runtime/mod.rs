@@ -8,6 +8,9 @@
 //! | session | start, stop, pause, replace a query; a client's query; a pull; wait until caught up |
 //! | step mode | release one record to one query, run its stages until idle |
 //!
+pub mod client;
+pub mod commit;
+pub mod input;
 pub mod merge;
 pub mod pool;
 mod pull;
@@ -26,20 +29,24 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::{Catalog, PersistentQuery};
 use crate::clock::{Clock, Stopwatch};
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::format::{self, Side};
 use crate::log::{Log, LogPosition, Offset, Producer, ProducerId, ReadLevel, StoreId, Topic, TopicPartition};
 use crate::ops::Counters;
+use crate::ops::compact::Compaction;
 use crate::plan::QueryPlan;
 use crate::plan::lower::{OperatorSettings, Pipeline, Stage, StageInput, StageOutput, lower};
 use crate::plan::steps::Plan;
 use crate::results::{ResultColumn, ResultKind, ResultQueue, ResultStream};
+use client::ClientWriter;
+use input::Input;
 use pool::{Pool, TaskCell};
 use query::{Progress, QueryShared, QueryState};
 use rejects::{PROCESSING_LOG, rejected_name};
 use scan::Scanner;
 use sink::{RepartitionWriter, SinkWriter};
-use task::{ClientWriter, FailureTopics, Input, StageRun, Task, TaskBody, TaskOutput, TaskParts, needs_order};
+use task::{FailureTopics, StageRun, Task, TaskBody, TaskOutput, TaskParts, needs_order};
 use typed::{TypedSchema, TypedSchemas};
 
 pub struct Runtime {
@@ -338,6 +345,8 @@ impl Runtime {
             clock: self.clock.clone(),
             track_state,
             ordered: needs_order(stages),
+            compaction: Compaction::of(&definition.settings),
+            idle_max: self.idle_max(&definition.settings),
         });
         if track_state {
             self.restore(&mut task, &definition.id, partition, producer.as_ref())?;
@@ -386,8 +395,11 @@ impl Runtime {
         query.shared.stop();
         for task in &query.tasks {
             task.cell.retire();
-            // Waits for the run in progress.
-            drop(task.task.lock());
+            // Waits for the run in progress; what it had done counts.
+            let mut task = task.task.lock();
+            if let Err(error) = task.commit(std::task::Waker::noop()) {
+                tracing::warn!(query = id, "the last work of a stopped query is done again when it starts: {error}");
+            }
         }
         Some(query.definition.clone())
     }
@@ -489,6 +501,8 @@ impl Runtime {
             clock: self.clock.clone(),
             track_state: false,
             ordered: needs_order(&stages),
+            compaction: Compaction::of(settings),
+            idle_max: self.idle_max(settings),
         });
         let cell = self.pool.spawn(Box::new(TaskBody(Arc::new(Mutex::new(task)))));
         {
@@ -570,9 +584,20 @@ impl Runtime {
     }
 
     fn reached(&self, query: &RunningQuery, stage: u32, ends: &BTreeMap<TopicPartition, Offset>) -> bool {
-        query.tasks.iter().filter(|t| t.stage == stage).all(|task| {
-            task.task.lock().inputs().iter().all(|input| ends.get(&input.at).is_none_or(|end| input.next() >= *end))
+        query.tasks.iter().filter(|t| t.stage == stage).all(|running| {
+            let mut task = running.task.lock();
+            // Somebody waits for it: what is held back leaves now. A failure shows as the query's state.
+            if task.has_taken(ends) && query.shared.state() == QueryState::Running {
+                task.commit_or_fail();
+            }
+            task.inputs().iter().all(|input| ends.get(&input.at).is_none_or(|end| input.committed() >= *end))
         })
+    }
+
+    /// How long a task holds its inputs back for one without data; not in step mode, which never waits.
+    fn idle_max(&self, settings: &BTreeMap<String, String>) -> Duration {
+        let ms = Settings::from_overrides(settings.clone()).integer("max.task.idle.ms").unwrap_or(0);
+        if self.step { Duration::ZERO } else { Duration::from_millis(ms.max(0) as u64) }
     }
 
     pub fn metrics(&self) -> Vec<QueryMetrics> {
@@ -585,7 +610,7 @@ impl Runtime {
                     let task = task.task.lock();
                     for input in task.inputs() {
                         let end = self.log.range(&input.at, ReadLevel::Sequenced).map_or(0, |r| r.end);
-                        lag += (end - input.next()).max(0) as u64;
+                        lag += (end - input.committed()).max(0) as u64;
                     }
                     let (rows, bytes) = task.state_size();
                     state_rows += rows;
@@ -691,7 +716,13 @@ impl Runtime {
         Ok(())
     }
 
+    /// Ends the workers, then commits what their tasks had done.
     pub fn close(&self) {
         self.pool.close();
+        for query in self.queries.read().values().filter(|query| query.shared.state() != QueryState::Error) {
+            for task in &query.tasks {
+                task.task.lock().commit_or_fail();
+            }
+        }
     }
 }

@@ -46,7 +46,7 @@ impl Runtime {
                 Some(rows) => parts.push(rows),
                 None => return Ok(None),
             }
-            position = std::cmp::max(position, task.last_commit);
+            position = std::cmp::max(position, task.last_commit());
         }
         self.log.wait_durable(position)?;
         Ok(Some(parts))
