@@ -7,7 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use datafusion::execution::SessionStateDefaults;
+use headwater_engine::functions::values::text::write_value;
 use headwater_engine::functions::{FunctionInfo, FunctionKind, list};
+use headwater_engine::{Outcome, Result, Session};
 use headwater_tests::sql::{memory_session, run};
 
 #[test]
@@ -34,7 +36,7 @@ fn differences_are_told_of_functions_that_datafusion_has() {
     }
 }
 
-/// Those of scalar functions are run beside the functions.
+/// Aggregates and table functions in continuous queries. Those of scalar functions are run beside the functions.
 #[test]
 fn examples_give_what_they_say() {
     for function in list().iter().filter(|f| f.kind != FunctionKind::Scalar) {
@@ -45,15 +47,48 @@ fn examples_give_what_they_say() {
         for value in split_values(values) {
             run(&mut session, &format!("INSERT INTO s VALUES ({value});")).unwrap_or_else(|e| panic!("{value}: {e}"));
         }
-        let live = match function.kind {
-            FunctionKind::Aggregate => format!(
-                "CREATE TABLE t AS SELECT 1 AS k, CAST({call} AS STRING) AS x FROM s GROUP BY 1; SELECT x FROM t;"
-            ),
-            _ => format!("CREATE STREAM t AS SELECT CAST({call} AS STRING) AS x FROM s; SELECT x FROM t;"),
+        let continuous = match function.kind {
+            FunctionKind::Aggregate => format!("CREATE TABLE t AS SELECT 1 AS k, {call} AS x FROM s GROUP BY 1;"),
+            _ => format!("CREATE STREAM t AS SELECT {call} AS x FROM s;"),
         };
-        let rows = run(&mut session, &live).unwrap_or_else(|e| panic!("{call}: {e}"));
-        assert_eq!(rows.join("; "), gives, "{call} over {values}");
+        let rows = values_of(&mut session, &format!("{continuous} SELECT x FROM t;"));
+        assert_eq!(rows.unwrap_or_else(|e| panic!("{call}: {e}")), gives, "{call} over {values}");
+        if function.kind == FunctionKind::Aggregate {
+            let rows = values_of(&mut session, &format!("SELECT {call} AS x FROM s;"));
+            assert_eq!(rows.unwrap_or_else(|e| panic!("{call}: {e}")), gives, "{call} over {values} in ordinary SQL");
+        }
     }
+}
+
+#[test]
+fn scalar_examples_give_the_same_in_ordinary_sql() {
+    let mut session = memory_session();
+    let mut wrong = Vec::new();
+    for function in list().iter().filter(|f| f.kind == FunctionKind::Scalar) {
+        let example = function.example;
+        match values_of(&mut session, &format!("SELECT {} AS x;", example.call)) {
+            Ok(value) if value == example.gives => {}
+            other => wrong.push(format!("{}: {other:?}", example.call)),
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The only column of a script's last query as text, `; ` between rows.
+fn values_of(session: &mut Session, sql: &str) -> Result<String> {
+    let mut texts = Vec::new();
+    for statement in session.parse(sql)? {
+        if let Outcome::Query(stream) = session.execute(&statement)? {
+            for batch in stream.collect()? {
+                for row in 0..batch.num_rows() {
+                    let mut text = String::new();
+                    write_value(batch.column(0).as_ref(), row, &mut text);
+                    texts.push(text);
+                }
+            }
+        }
+    }
+    Ok(texts.join("; "))
 }
 
 /// At commas outside brackets.
@@ -81,9 +116,9 @@ fn page() -> String {
     let mut page = String::from(
         "<!-- Written by `HEADWATER_UPDATE_DOCS=1 cargo test functions`; the texts are in engine/src/functions. -->\n\
          # Functions\n\n\
-         One meaning everywhere: in continuous queries, in INSERT VALUES, in pull queries and in ordinary SQL (there\n\
-         without lambdas). Names ignore case. Arguments are widened where no overload fits exactly: INTEGER to BIGINT to\n\
-         DECIMAL to DOUBLE, texts to times. A call that fails gives null and an entry in `PROCESSING_LOG`. `T`, `K`, `V`\n\
+         One meaning everywhere: in continuous queries, in INSERT VALUES, in pull queries and in ordinary SQL. Names\n\
+         ignore case. Arguments are widened where no overload fits exactly: INTEGER to BIGINT to DECIMAL to DOUBLE,\n\
+         texts to times. A call that fails gives null and an entry in `PROCESSING_LOG`. `T`, `K`, `V`\n\
          stand for any type; `…` for any number of arguments. Ordinary SQL knows DataFusion's functions, too, where none\n\
          of these has the name; where both have one, ksqlDB's meaning wins and the difference is told.\n\n\
          The tests run every example; values are shown as `CAST(… AS STRING)` writes them. `SHOW FUNCTIONS` and\n\

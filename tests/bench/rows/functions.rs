@@ -84,8 +84,8 @@ const EXPRESSIONS: &[(&str, &str)] = &[
     ("CAST(d AS BIGINT)", "CAST(\"D\" AS BIGINT)"),
     ("CAST(b AS DECIMAL(12, 2))", "CAST(\"B\" AS DECIMAL(12, 2))"),
     ("CAST(n AS DOUBLE)", "CAST(\"N\" AS DOUBLE)"),
-    ("COALESCE(bn, b)", "coalesce(\"BN\", \"B\")"),
-    ("IFNULL(tn, 'none')", "nvl(\"TN\", 'none')"),
+    ("COALESCE(bn, b)", "CASE WHEN \"BN\" IS NOT NULL THEN \"BN\" ELSE \"B\" END"),
+    ("IFNULL(tn, 'none')", "CASE WHEN \"TN\" IS NOT NULL THEN \"TN\" ELSE 'none' END"),
     ("NULLIF(b, c)", "nullif(\"B\", \"C\")"),
     (
         "CASE WHEN b < 1000 THEN 1 WHEN b < 100000 THEN 2 ELSE 3 END",

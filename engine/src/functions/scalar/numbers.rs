@@ -16,7 +16,7 @@ use crate::functions::Resolved;
 use crate::functions::columns::{map1, map2, unary};
 use crate::functions::values::arithmetic::message;
 use crate::functions::values::cast::typed_decimal;
-use crate::functions::values::decimal::{decimal_text, fit, power_of_ten};
+use crate::functions::values::decimal::{EXACT_POWERS, decimal_text, fit, power_of_ten};
 use crate::functions::values::equality::without_nulls;
 use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
 
@@ -203,12 +203,6 @@ fn round_double(value: f64, places: i32, toward: Toward) -> Result<f64, String> 
     }
 }
 
-/// Up to here a power of ten is exact, and its quotient with an exact whole number the nearest double.
-const EXACT_POWERS: [f64; 23] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
-    1e21, 1e22,
-];
-
 /// The same without the text, if the value is clearly on one side of where the rounding turns; None if it may not be.
 fn round_clear(value: f64, places: i32, toward: Toward) -> Option<f64> {
     let power = *EXACT_POWERS.get(usize::try_from(places).ok()?)?;
@@ -216,7 +210,8 @@ fn round_clear(value: f64, places: i32, toward: Toward) -> Option<f64> {
     if value == 0.0 || scaled >= 1e15 {
         return None;
     }
-    let (whole, rest) = (scaled.trunc(), scaled.fract());
+    let whole = scaled as i64 as f64;
+    let rest = scaled - whole;
     // More than multiplication, and the text instead of the value, can be off.
     let doubt = scaled * 1e-15;
     let (clear, whole) = match toward {

@@ -19,12 +19,12 @@ pub fn functions() -> Vec<ScalarFunction> {
         ScalarFunction::new("UCASE", CATEGORY, "The text in upper case.")
             .example("UCASE('aé')", "AÉ")
             .overload("(STRING text) -> STRING", |args, _| {
-                in_case(&args[0], <[u8]>::make_ascii_uppercase, |text, out| out.push_str(&text.to_uppercase()))
+                in_case(&args[0], u8::to_ascii_uppercase, |text, out| out.push_str(&text.to_uppercase()))
             }),
         ScalarFunction::new("LCASE", CATEGORY, "The text in lower case.")
             .example("LCASE('AÉ')", "aé")
             .overload("(STRING text) -> STRING", |args, _| {
-                in_case(&args[0], <[u8]>::make_ascii_lowercase, |text, out| out.push_str(&text.to_lowercase()))
+                in_case(&args[0], u8::to_ascii_lowercase, |text, out| out.push_str(&text.to_lowercase()))
             }),
         ScalarFunction::new("TRIM", CATEGORY, "The text without spaces at its ends.")
             .example("TRIM('  a b ')", "a b")
@@ -167,16 +167,14 @@ pub fn part(length: usize, position: i32, len: Option<i32>) -> (usize, usize) {
 }
 
 /// All texts in upper or lower case: at once if they are ASCII, else one by one.
-fn in_case(arg: &ArrayRef, ascii: fn(&mut [u8]), other: fn(&str, &mut String)) -> Evaluated {
+fn in_case(arg: &ArrayRef, ascii: impl Fn(&u8) -> u8, other: fn(&str, &mut String)) -> Evaluated {
     let texts = column::<Str>(arg);
     let (start, end) = (texts.value_offsets()[0] as usize, texts.value_offsets()[texts.len()] as usize);
     if !texts.value_data()[start..end].is_ascii() {
         return rewrite_texts(arg, other);
     }
-    let mut bytes = texts.value_data()[..end].to_vec();
-    ascii(&mut bytes[start..]);
-    // What lies before the first text is not looked at, but must be UTF-8 too.
-    bytes[..start].fill(b' ');
+    let mut bytes = vec![b' '; start];
+    bytes.extend(texts.value_data()[start..end].iter().map(ascii));
     let texts = StringArray::try_new(texts.offsets().clone(), Buffer::from(bytes), texts.nulls().cloned());
     Ok(Arc::new(texts.map_err(|e| e.to_string())?))
 }
@@ -308,7 +306,9 @@ fn split_texts(args: &[ArrayRef], _: &CallContext<'_>) -> Evaluated {
         if valid {
             let (text, delimiter) = (texts.value(row), delimiters.value(row));
             let parts = builder.values();
-            if !delimiter.is_empty() {
+            if let [byte @ ..0x80] = *delimiter.as_bytes() {
+                text.split(char::from(byte)).for_each(|part| parts.append_value(part));
+            } else if !delimiter.is_empty() {
                 text.split(delimiter).for_each(|part| parts.append_value(part));
             } else if text.is_empty() {
                 parts.append_value("");
@@ -419,6 +419,8 @@ fn pad(name: &'static str, description: &'static str, left: bool) -> ScalarFunct
 
 fn pad_texts(args: &[ArrayRef], left: bool) -> Evaluated {
     let (texts, lengths, paddings) = (column::<Str>(&args[0]), column::<Int32Type>(&args[1]), column::<Str>(&args[2]));
+    // The padding over and over; made anew when it changes.
+    let (mut fill, mut fill_of) = (String::new(), "");
     write_texts(texts.len(), texts.value_data().len() * 2, |row, out| {
         if texts.is_null(row) || lengths.is_null(row) || paddings.is_null(row) {
             return Ok(false);
@@ -436,8 +438,11 @@ fn pad_texts(args: &[ArrayRef], left: bool) -> Evaluated {
         if !left {
             out.push_str(kept);
         }
-        (0..missing / padding.len()).for_each(|_| out.push_str(padding));
-        out.push_str(&padding[..missing % padding.len()]);
+        if fill_of != padding || fill.len() < missing {
+            fill = padding.repeat(missing / padding.len() + 1);
+            fill_of = padding;
+        }
+        out.push_str(&fill[..missing]);
         if left {
             out.push_str(kept);
         }

@@ -16,6 +16,12 @@ static POWERS: LazyLock<[i256; 77]> = LazyLock::new(|| {
     powers
 });
 
+/// Up to here a power of ten is exact as a double, and its quotient with an exact whole number the nearest double.
+pub const EXACT_POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
+];
+
 /// 10^n; n is at most 76.
 pub fn power_of_ten(n: u32) -> i256 {
     POWERS[n as usize]
@@ -170,8 +176,9 @@ fn parse_long(text: &str, precision: u8, scale: u8) -> Result<i256, String> {
 /// The nearest double.
 pub fn to_double(value: i256, scale: u8) -> f64 {
     match value.to_i128() {
-        // Both are exact, so one rounding division gives the nearest.
-        Some(v) if v.unsigned_abs() < 1 << 53 && scale <= 22 => v as f64 / 10f64.powi(i32::from(scale)),
+        Some(v) if v.unsigned_abs() < 1 << 53 && usize::from(scale) < EXACT_POWERS.len() => {
+            v as i64 as f64 / EXACT_POWERS[usize::from(scale)]
+        }
         _ => decimal_text(value, scale).parse().expect("a decimal's text is a number"),
     }
 }
