@@ -101,3 +101,61 @@ fn a_directory_that_cannot_be_written_is_refused() {
     let text = headwater(&["--data", "/proc/headwater", "-e", "SHOW STREAMS;"]).failed(2);
     assert!(text.contains("/proc/headwater"), "{text}");
 }
+
+#[test]
+fn values_that_do_not_fit_are_refused_and_what_was_there_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let run = |sql: &str| headwater(&["--data", data, "-e", sql]);
+    run("CREATE TABLE t (id INT PRIMARY KEY, v INT, at TIMESTAMP) WITH (kafka_topic='t', value_format='JSON', partitions=1);
+         INSERT INTO t VALUES (1, 10, '2020-01-02T03:04:05.000');")
+    .ok();
+    for (sql, said) in [
+        ("INSERT INTO t VALUES ('one', 2, NULL);", "INT"),
+        ("INSERT INTO t VALUES (2, ARRAY[1], NULL);", "V"),
+        ("INSERT INTO t (v) VALUES (3);", "ID"),
+        ("INSERT INTO t VALUES (NULL, 3, NULL);", "ID"),
+        ("INSERT INTO t VALUES (2, 99999999999, NULL);", "99999999999"),
+        ("INSERT INTO t VALUES (2, 1, '+999999999-01-01T00:00:00');", "999999999"),
+        ("INSERT INTO t (ROWTIME, id) VALUES (-1, 2);", "-1"),
+        ("INSERT INTO t (id, nope) VALUES (2, 2);", "NOPE"),
+    ] {
+        let text = run(sql).failed(3);
+        assert!(text.starts_with("error:") && text.contains(said), "{sql}: {text}");
+    }
+    assert_eq!(run("SELECT id, v FROM t;").ok(), "ID,V\n1,10\n");
+}
+
+#[test]
+fn arithmetic_that_fails_is_null_for_a_query_that_goes_on_and_an_error_for_one_that_ends() {
+    for (expression, said) in [
+        ("v / (v - v)", "zero"),
+        ("CAST(v * 1000000000000 AS INT)", "INT"),
+        ("FROM_UNIXTIME(9223372036854775807)", "range"),
+    ] {
+        let script = format!(
+            "CREATE STREAM s (id INT KEY, v BIGINT) WITH (kafka_topic='s', value_format='JSON', partitions=1);
+             CREATE STREAM d AS SELECT id, {expression} AS x FROM s;
+             INSERT INTO s VALUES (1, 7);
+             SELECT id, x FROM d;
+             SELECT query FROM PROCESSING_LOG;
+             SELECT id, {expression} AS x FROM s ORDER BY id;"
+        );
+        let ran = sql(&[], &script);
+        assert_eq!(ran.stdout, "ID,X\n1,\nQUERY\nCSAS_D_0\n", "{expression}: {}", ran.stderr);
+        let text = ran.failed(3);
+        assert!(text.contains(said), "{expression}: {text}");
+    }
+}
+
+#[test]
+fn a_directory_of_a_newer_version_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    headwater(&["--data", data, "-e", "SHOW STREAMS;"]).ok();
+    let format = folder.path().join("FORMAT");
+    std::fs::write(&format, "9999\n").unwrap();
+    let text = headwater(&["--data", data, "-e", "SHOW STREAMS;"]).failed(2);
+    assert!(text.contains("newer Headwater") && text.contains("hint:"), "{text}");
+    assert_eq!(std::fs::read_to_string(&format).unwrap(), "9999\n");
+}

@@ -21,7 +21,7 @@ use arrow::array::RecordBatch;
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::control::{ControlState, topic_gone};
+use super::control::{ControlState, Trial, topic_gone};
 use super::group::{Draft, Group, GroupAppend};
 use super::partition::Partition;
 use super::redo::{ChangeAt, HeldChanges, JournaledChanges, key_columns};
@@ -363,6 +363,13 @@ impl Core {
         }
         for (input, next) in &group.consumed {
             state.control.consume(&group.producer, *input, *next);
+            // The embedded log lets go of it once this group is on disk.
+            if self.bounds.is_none()
+                && state.control.topics.get(&input.topic).is_some_and(|topic| topic.delete_consumed)
+                && let Some(partition) = state.partitions.get(input)
+            {
+                partition.inner.lock().trim_tail(*next);
+            }
         }
     }
 
@@ -497,21 +504,9 @@ impl Core {
 
 /// Whether all of `draft` can be applied: its controls first, then its appends to what exists after them.
 fn check(state: &State, draft: &Draft) -> Result<()> {
-    let changed;
-    let mut control = &state.control;
-    if draft.controls.iter().any(|c| matches!(c, Control::CreateTopic(_) | Control::DropTopic(_))) {
-        // Only what the checks look at: the rest may be large.
-        let mut trial = ControlState {
-            next_topic_id: control.next_topic_id,
-            topics: control.topics.clone(),
-            ..ControlState::default()
-        };
-        for change in &draft.controls {
-            trial.check(change)?;
-            trial.apply(change, LogPosition(0));
-        }
-        changed = trial;
-        control = &changed;
+    let mut topics = Trial::new(&state.control);
+    for change in &draft.controls {
+        topics.change(change)?;
     }
     for table in draft.state.iter().flat_map(|(_, changes)| &changes.tables) {
         key_columns(&table.rows)?;
@@ -521,7 +516,7 @@ fn check(state: &State, draft: &Draft) -> Result<()> {
         if let LogBody::Typed { rows, .. } = body {
             check_columns(&rows.columns)?;
         }
-        let topic = control.topics.get(&to.topic).ok_or_else(|| topic_gone(to.topic))?;
+        let topic = topics.topic(to.topic).ok_or_else(|| topic_gone(to.topic))?;
         if to.partition >= topic.partitions {
             return Err(Error::not_found(format!("topic '{}' has no partition {}", topic.name, to.partition)));
         }

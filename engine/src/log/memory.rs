@@ -134,6 +134,7 @@ mod tests {
             internal: false,
             retention_ms: None,
             retention_bytes: None,
+            delete_consumed: false,
         }
     }
 

@@ -43,6 +43,7 @@ mod wire;
 
 pub use embedded::EmbeddedLog;
 pub use fingerprint::fingerprint;
+pub(crate) use group::batch_bytes;
 pub use memory::MemoryLog;
 pub use transaction::GROUP_BYTES_MAX;
 
@@ -73,6 +74,9 @@ pub struct Topic {
     pub retention_ms: Option<i64>,
     /// Per partition; None = unlimited.
     pub retention_bytes: Option<u64>,
+    /// Repartition topics: a partition has one reader, and what that has consumed goes.
+    #[serde(default)]
+    pub delete_consumed: bool,
 }
 
 impl Topic {

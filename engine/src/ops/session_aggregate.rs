@@ -19,6 +19,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat, interleave, take};
 
 use crate::error::{Error, Result};
+use crate::kernels::fixed_bytes;
 use crate::kernels::keys::{KeyIndex, KeyStore};
 use crate::ops::evaluate::some_bits;
 use crate::ops::groups::{Clock, Groups, NEVER, Owner};
@@ -464,12 +465,18 @@ impl Operator for SessionAggregate {
     }
 
     fn state_size(&self) -> (u64, u64) {
-        let sessions = self.sessions.by_end.len();
-        (sessions as u64, (self.sessions.store.bytes() + sessions * (self.groups.bytes_per_group() + 64)) as u64)
+        (self.sessions.by_end.len() as u64, (self.sessions.bytes() + self.groups.bytes()) as u64)
     }
 }
 
 impl Sessions {
+    fn bytes(&self) -> usize {
+        // Its place among its key's sessions and among all, in nodes that are not full.
+        const SESSION_BYTES: usize = 80;
+        let sessions = self.by_end.len() * SESSION_BYTES;
+        self.store.bytes() + fixed_bytes(&self.of_key) + fixed_bytes(&self.key) + fixed_bytes(&self.free) + sessions
+    }
+
     fn intern(&mut self, columns: &[ArrayRef]) -> Result<Vec<u32>> {
         let run = self.store.encode(columns)?;
         let mut keys = Vec::new();

@@ -32,6 +32,9 @@ use crate::rows::{Change, OldRows, Rows, Windows};
 use crate::schema::Schema;
 use crate::state::StateChanges;
 
+/// Windows that one row may belong to: a day's by the second, and a little more.
+const WINDOWS_PER_ROW_MAX: i64 = 100_000;
+
 /// Results of closing windows that one call of `advance` puts out.
 const FINAL_ROWS_MAX: usize = 4096;
 
@@ -70,6 +73,13 @@ impl WindowAggregate {
         };
         if size_ms <= 0 || advance_ms <= 0 {
             return Err(Error::statement("window size and advance must be greater than zero"));
+        }
+        if size_ms / advance_ms > WINDOWS_PER_ROW_MAX {
+            return Err(Error::limit(format!(
+                "a row would belong to {} windows: at most {WINDOWS_PER_ROW_MAX} are possible",
+                size_ms / advance_ms
+            ))
+            .with_hint("a longer ADVANCE BY or a smaller SIZE makes fewer"));
         }
         let groups = Groups::new(aggregate, output, &settings.values)?;
         let store = KeyStore::new(groups.key_types().to_vec())?;
@@ -343,8 +353,7 @@ impl Operator for WindowAggregate {
     }
 
     fn state_size(&self) -> (u64, u64) {
-        let groups = self.keys.store.used();
-        (groups as u64, (self.keys.store.bytes() + groups * self.groups.bytes_per_group()) as u64)
+        (self.keys.store.used() as u64, (self.keys.store.bytes() + self.groups.bytes()) as u64)
     }
 }
 

@@ -26,6 +26,7 @@ use super::rejects::{RejectedAt, processing_log_rows, rejected_rows};
 use super::scan::{Rejected, Scanner};
 use super::sink::{RepartitionWriter, SinkWriter, Unwritten, append};
 use crate::clock::{Clock, Stopwatch};
+use crate::config::STATE_BYTES_MAX;
 use crate::error::{Error, Result, RowError};
 use crate::log::{LogBody, Offset, PartitionReader, Producer, ReadLevel, ReadLimit, StoreId, Topic, TopicPartition};
 use crate::ops::{Counters, InputId, Lookup, OpContext, OpError};
@@ -110,6 +111,10 @@ pub struct Task {
     /// Rejected records not written yet: `(input, record)`.
     rejected: Vec<(usize, Rejected)>,
     next_input: usize,
+    /// State as last told to the query: rows and bytes.
+    state: (u64, u64),
+    /// The input of the last run.
+    last_input: usize,
     pub last_commit: crate::log::LogPosition,
 }
 
@@ -224,6 +229,8 @@ impl Task {
             ordered: parts.ordered,
             rejected: Vec::new(),
             next_input: 0,
+            state: (0, 0),
+            last_input: 0,
             last_commit: Default::default(),
         }
     }
@@ -246,6 +253,10 @@ impl Task {
 
     /// Handles one run. False when there was nothing to do.
     pub fn run_once(&mut self, waker: &Waker) -> Result<bool> {
+        if let Some(reason) = self.past_limit() {
+            self.park(reason);
+            return Ok(false);
+        }
         for index in 0..self.inputs.len() {
             let rejected = self.inputs[index].fill()?;
             self.rejected.extend(rejected.into_iter().map(|r| (index, r)));
@@ -264,6 +275,8 @@ impl Task {
         let mut counters = query_counters(rows.len() as u64, self.rejected.len() as u64, &operators);
         counters.field_errors += errors.len() as u64;
         self.deliver(input, out, errors, &mut counters, waker)?;
+        self.last_input = input;
+        self.measure_state();
         self.query.add(&counters, watch.elapsed());
         self.query.progress();
         Ok(true)
@@ -287,6 +300,41 @@ impl Task {
         let (chosen, len) = merge::choose(&heads)?;
         let rows = self.inputs[chosen].take(len)?;
         Some((chosen, rows))
+    }
+
+    /// Tells the query what its state is now.
+    pub fn measure_state(&mut self) {
+        let size = |run: &StageRun| run.pipeline.state_size();
+        let now = self.stages.iter().map(size).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        self.query.state_changed(std::mem::replace(&mut self.state, now), now);
+    }
+
+    /// Why the query must not go on, if its state has passed its limit. Everything before is committed.
+    fn past_limit(&self) -> Option<Error> {
+        let ((rows, bytes), max) = (self.query.state_size(), self.query.state_bytes_max());
+        if bytes <= max {
+            return None;
+        }
+        let at = self.inputs.get(self.last_input).map(|input| {
+            format!(" at offset {} of topic {}, partition {}", input.next, input.topic, input.at.partition)
+        });
+        let id = &self.query.id;
+        let reason = Error::limit(format!(
+            "query {id} keeps {rows} rows of state in {bytes} bytes, more than {STATE_BYTES_MAX} = {max}; it stopped{}",
+            at.unwrap_or_default()
+        ));
+        Some(match self.output {
+            TaskOutput::Client(_) => reason.with_hint(format!("SET '{STATE_BYTES_MAX}' to more before the SELECT")),
+            _ => reason.with_hint(format!("SET '{STATE_BYTES_MAX}' to more, then RESUME {id} goes on from there")),
+        })
+    }
+
+    fn park(&mut self, reason: Error) {
+        if let TaskOutput::Client(_) = self.output {
+            return self.fail(reason);
+        }
+        tracing::warn!(query = %self.query.id, "query parked: {reason}");
+        self.query.park(reason);
     }
 
     fn push(
@@ -390,7 +438,7 @@ impl Task {
                 .map(|(_, record)| RejectedAt {
                     query: &self.query.id,
                     source: &source.source,
-                    partition: source.at.partition,
+                    at: Some((source.at.partition, record.offset)),
                     line: None,
                     record,
                 })
@@ -425,10 +473,6 @@ impl Task {
         }
     }
 
-    pub fn state_size(&self) -> (u64, u64) {
-        self.stages.iter().map(|s| s.pipeline.state_size()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
-    }
-
     /// One turn on the pool.
     pub fn turn(&mut self, waker: &Waker) -> Ran {
         if self.query.is_stopped() {
@@ -458,6 +502,7 @@ impl Task {
         });
         match ran {
             Ok(true) => Ran::Again,
+            Ok(false) if self.query.is_stopped() => Ran::Finished,
             Ok(false) => Ran::Idle,
             Err(error) => {
                 self.fail(error);
@@ -554,5 +599,6 @@ impl Task {
     /// The producer is handed over once state is restored through it.
     pub fn set_producer(&mut self, producer: Box<dyn Producer>) {
         self.producer = Some(producer);
+        self.measure_state();
     }
 }

@@ -98,6 +98,8 @@ pub struct Planted {
     pub effect_ahead: bool,
     /// Files are removed that unsealed records or state changes still need.
     pub trim_too_early: bool,
+    /// Repartition topics lose what nobody has consumed yet.
+    pub trim_unconsumed: bool,
     /// After a restart the ids of dropped topics are given again.
     pub reused_topic_id: bool,
     /// Recovery goes on behind a torn group.
