@@ -1,7 +1,8 @@
 //! What happens at the limits of state and memory: nothing is lost, and the way on is named.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use headwater_engine::clock::Stopwatch;
 use headwater_engine::engine::EngineConfig;
 use headwater_engine::entity::{EntityBody, RunningQuery};
 use headwater_engine::{Access, Engine, ErrorKind, Outcome, Session};
@@ -17,7 +18,7 @@ fn query(session: &mut Session, id: &str) -> RunningQuery {
 }
 
 fn wait_for_state(session: &mut Session, id: &str, state: &str) -> RunningQuery {
-    let begun = Instant::now();
+    let begun = Stopwatch::start();
     loop {
         let found = query(session, id);
         if found.state == state {

@@ -70,3 +70,64 @@ fn a_replaced_query_keeps_its_place_and_what_state_fits() {
     .expect("it runs");
     assert_eq!(run(&mut session, "SELECT id FROM c ORDER BY id;").expect("it runs"), ["1", "3"]);
 }
+
+#[test]
+fn compacted_tables_send_the_last_change_per_key_and_end_the_same() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let open = || Engine::open(EngineConfig::directory(folder.path())).expect("the directory opens");
+    let engine = open();
+    let mut session = engine.session(Access::default());
+    let inserts: String = (0..50).map(|i| format!("INSERT INTO orders VALUES ({i}, 'item {}', {i});", i % 3)).collect();
+    let script = format!(
+        "CREATE STREAM orders (id INT KEY, item VARCHAR, amount BIGINT)
+           WITH (KAFKA_TOPIC='orders', VALUE_FORMAT='JSON', PARTITIONS=1);
+         CREATE TABLE every AS SELECT item, COUNT(*) AS n FROM orders GROUP BY item;
+         SET 'emit.buffer.ms'='600000';
+         CREATE TABLE held AS SELECT item, COUNT(*) AS n FROM orders GROUP BY item;
+         CREATE TABLE sizes AS SELECT n, COUNT(*) AS items FROM held GROUP BY n;
+         {inserts}"
+    );
+    run(&mut session, &script).expect("it runs");
+    let table = |name: &str, session: &mut _| {
+        let mut rows = run(session, &format!("SELECT * FROM {name};")).expect("it runs");
+        rows.sort();
+        rows
+    };
+    let records = |topic: &str| -> usize {
+        engine.read_topic(topic).expect("it reads").iter().map(|(_, records)| records.time.len()).sum()
+    };
+    assert_eq!(table("held", &mut session), table("every", &mut session));
+    assert_eq!(table("held", &mut session), ["item 0|17", "item 1|17", "item 2|16"]);
+    assert_eq!(table("sizes", &mut session), ["16|1", "17|2"]);
+    assert_eq!((records("EVERY"), records("HELD"), records("SIZES")), (50, 3, 2));
+    // What is held back is committed when the engine closes, and state goes on from there.
+    run(&mut session, "INSERT INTO orders VALUES (50, 'item 2', 1);").expect("it runs");
+    engine.close().expect("it closes");
+    drop((session, engine));
+    let engine = open();
+    let mut session = engine.session(Access::default());
+    run(&mut session, "INSERT INTO orders VALUES (51, 'item 2', 1);").expect("it runs");
+    assert_eq!(table("held", &mut session), ["item 0|17", "item 1|17", "item 2|18"]);
+    assert_eq!(table("sizes", &mut session), ["16|0", "17|2", "18|1"]);
+    engine.close().expect("it closes");
+}
+
+#[test]
+fn a_query_over_two_inputs_waits_for_the_one_without_data() {
+    let script = |idle_ms: u32| {
+        format!(
+            "CREATE TABLE names (id INT PRIMARY KEY, name VARCHAR) WITH (KAFKA_TOPIC='names', VALUE_FORMAT='JSON', PARTITIONS=1);
+             CREATE STREAM clicks (id INT KEY, page VARCHAR) WITH (KAFKA_TOPIC='clicks', VALUE_FORMAT='JSON', PARTITIONS=1);
+             SET 'max.task.idle.ms'='{idle_ms}';
+             CREATE STREAM named AS SELECT c.id, page, name FROM clicks c LEFT JOIN names n ON c.id = n.id;
+             INSERT INTO clicks (ROWTIME, id, page) VALUES (20, 1, 'a');
+             {}
+             INSERT INTO names (ROWTIME, id, name) VALUES (10, 1, 'Ada');
+             SELECT page, name FROM named;",
+            // Without waiting, the click is joined before the name is there.
+            if idle_ms == 0 { "SELECT page, name FROM named;" } else { "" },
+        )
+    };
+    assert_eq!(run(&mut memory_session(), &script(0)).expect("it runs"), ["a|"]);
+    assert_eq!(run(&mut memory_session(), &script(2000)).expect("it runs"), ["a|Ada"]);
+}

@@ -58,10 +58,20 @@ pub const SETTINGS: &[Setting] = &[
         "cache.max.bytes.buffering",
         Integer,
         Some("0"),
-        "Accepted for compatibility: every change of a table is emitted (ksqlDB: 10485760).",
+        "Above 0, a query sends on only the last change per key of what it holds back up to these bytes; 0: every change (ksqlDB: 10485760).",
     ),
-    setting("commit.interval.ms", Integer, Some("0"), "Accepted for compatibility; Headwater commits after each run."),
-    setting("emit.buffer.ms", Integer, Some("0"), "Not built yet: every change of a table is emitted at once."),
+    setting(
+        "commit.interval.ms",
+        Integer,
+        None,
+        "With cache.max.bytes.buffering and without emit.buffer.ms: how long changes are held back at most (ksqlDB: 2000).",
+    ),
+    setting(
+        "emit.buffer.ms",
+        Integer,
+        Some("0"),
+        "Above 0, a query sends on only the last change per key of this time; 0: every change at once (ours).",
+    ),
     setting(
         "ksql.functions.collect_list.limit",
         Integer,
@@ -152,7 +162,7 @@ pub const SETTINGS: &[Setting] = &[
         "max.task.idle.ms",
         Integer,
         Some("0"),
-        "Accepted for compatibility; a task never waits for an empty input.",
+        "How long a query over several inputs waits for one without data before it goes on with the others.",
     ),
     setting("num.stream.threads", Integer, None, "Accepted for compatibility; all queries share one pool."),
     setting(

@@ -151,6 +151,7 @@ impl SourceTable {
         let mut latest: HashMap<OwnedRow, Option<(usize, usize)>> = HashMap::new();
         for (at, range) in &self.parts {
             let mut reader = self.log.reader(at, range.start, ReadLevel::Durable).map_err(outside)?;
+            reader.narrow(scanner.wanted());
             while reader.next_offset() < range.end {
                 let rows_max = ((range.end - reader.next_offset()) as usize).min(SCAN_ROWS_MAX);
                 let Some(batch) = reader.take(ReadLimit { rows_max }).map_err(outside)? else { break };
@@ -288,7 +289,9 @@ impl PartitionStream for LogPartition {
                 return Ok(None);
             }
             if reader.is_none() {
-                reader = Some(log.reader(&at, range.start, ReadLevel::Durable)?);
+                let mut opened = log.reader(&at, range.start, ReadLevel::Durable)?;
+                opened.narrow(scanner.wanted());
+                reader = Some(opened);
             }
             let Some(reader) = reader.as_mut() else { return Ok(None) };
             if reader.next_offset() >= range.end {

@@ -163,6 +163,13 @@ impl LogBody {
     }
 }
 
+/// Columns of typed batches of one fingerprint, ascending.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    pub fingerprint: u64,
+    pub columns: Vec<usize>,
+}
+
 /// How much `take` returns at most.
 #[derive(Debug, Clone, Copy)]
 pub struct ReadLimit {
@@ -266,6 +273,8 @@ pub trait PartitionReader: Send {
     fn take(&mut self, limit: ReadLimit) -> Result<Option<Arc<LogBatch>>>;
     /// Wakes once when there may be more than `take` last saw.
     fn wake_on_data(&mut self, waker: &Waker);
+    /// Of typed batches with this fingerprint only these columns will be looked at: the others may come as nulls.
+    fn narrow(&mut self, wanted: Wanted);
     fn next_offset(&self) -> Offset;
     fn seek(&mut self, offset: Offset);
 }
@@ -284,6 +293,8 @@ pub trait Transaction: Send {
     fn state(&mut self, store: &StoreId, changes: StateChanges);
     fn consumed(&mut self, input: &TopicPartition, next: Offset);
     fn control(&mut self, change: Control);
+    /// Estimate of what the group holds so far.
+    fn bytes(&self) -> usize;
     /// Never blocks. Pending tickets wake `waker` when `until` is reached. `Sequenced` is done at once unless the log's
     /// queue or disk is full: then it is pending, too, and has no place yet.
     fn commit(self: Box<Self>, until: ReadLevel, waker: Option<&Waker>) -> Result<Commit>;

@@ -20,9 +20,10 @@ use parking_lot::Mutex;
 
 use super::core::Core;
 use super::embedded::segment::Segment;
+use super::embedded::segment_reader::SegmentReader;
 use super::{
     EncodedRecords, LogBatch, LogBody, LogPosition, Offset, PartitionReader, ReadLevel, ReadLimit, Topic,
-    TopicPartition,
+    TopicPartition, Wanted,
 };
 use crate::error::Result;
 use crate::rows::Rows;
@@ -299,11 +300,38 @@ pub(crate) struct Reader {
     partition: Arc<Partition>,
     level: ReadLevel,
     next: Offset,
+    wanted: Option<Wanted>,
+    /// The segment it is in.
+    segment: Option<SegmentReader>,
+    /// The batch of that segment it is in.
+    batch: Option<Arc<LogBatch>>,
 }
 
 impl Reader {
     pub fn new(core: Arc<Core>, partition: Arc<Partition>, level: ReadLevel, next: Offset) -> Self {
-        Self { core, partition, level, next }
+        Self { core, partition, level, next, wanted: None, segment: None, batch: None }
+    }
+
+    /// The rest of the sealed batch with the next offset.
+    fn sealed(&mut self, segment: &Arc<Segment>, limit: ReadLimit) -> Result<Arc<LogBatch>> {
+        let next = self.next;
+        let within =
+            |batch: &Arc<LogBatch>| (batch.base_offset..batch.base_offset + batch.body.len() as i64).contains(&next);
+        let batch = match self.batch.take().filter(within) {
+            Some(batch) => batch,
+            None => {
+                let reader = match self.segment.take().filter(|reader| reader.is_of(segment)) {
+                    Some(reader) => reader,
+                    None => SegmentReader::new(segment, self.wanted.as_ref())?,
+                };
+                self.segment.insert(reader).batch_at(next)?
+            }
+        };
+        let part = cut(&batch, next, limit);
+        if part.base_offset + (part.body.len() as i64) < batch.base_offset + batch.body.len() as i64 {
+            self.batch = Some(batch);
+        }
+        Ok(part)
     }
 }
 
@@ -319,11 +347,12 @@ impl PartitionReader for Reader {
             // Sealed: what is in a segment is durable. Reading may touch the disk, so not under the lock.
             Some(segment) => {
                 drop(inner);
-                Some(cut(&segment.read(self.next)?, self.next, limit))
+                Some(self.sealed(&segment, limit)?)
             }
             None => {
                 let batch = inner.read(self.next, visible, limit)?;
                 drop(inner);
+                (self.segment, self.batch) = (None, None);
                 batch
             }
         };
@@ -349,6 +378,10 @@ impl PartitionReader for Reader {
                 wakers.push(waker.clone());
             }
         }
+    }
+
+    fn narrow(&mut self, wanted: Wanted) {
+        (self.wanted, self.segment, self.batch) = (Some(wanted), None, None);
     }
 
     fn next_offset(&self) -> Offset {

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::state::StateChanges;
 
 /// A group takes no further batch beyond this; a single larger batch is a group of its own.
-pub const GROUP_BYTES_MAX: usize = 16 << 20;
+pub const GROUP_BYTES_MAX: usize = 64 << 20;
 
 /// Where a store's changes are read back from.
 pub(crate) trait RedoSource: Send + Sync {
@@ -116,6 +116,10 @@ impl Transaction for LogTransaction {
 
     fn control(&mut self, change: Control) {
         self.draft.controls.push(change);
+    }
+
+    fn bytes(&self) -> usize {
+        self.draft.bytes
     }
 
     fn commit(self: Box<Self>, until: ReadLevel, waker: Option<&Waker>) -> Result<Commit> {

@@ -18,9 +18,12 @@
 //! | [`stream_table`] | stream rows beside the table's current row | last row per key |
 //! | [`stream_stream`] | rows of two streams close in time | both sides' rows |
 //! | [`table_table`] | rows of two tables by their key | last row per key of both |
+//! | [`compact`] | a table's changes → the last per key and group | what is held back |
 //! | [`limit`] | the first n rows | rows left |
 
 pub mod aggregate;
+mod closing;
+pub mod compact;
 pub mod evaluate;
 pub mod filter;
 pub mod flat_map;
@@ -32,6 +35,7 @@ pub mod pipeline;
 pub mod project;
 pub mod rekey;
 pub mod session_aggregate;
+mod sessions;
 pub mod source_table;
 pub mod stream_stream;
 pub mod stream_table;
@@ -170,6 +174,16 @@ pub trait Operator: Send {
     /// come through. None if rows cannot be traced back.
     fn trace(&self, _lookup: &Lookup) -> Option<Lookup> {
         None
+    }
+
+    /// Bytes of results held back until `release`.
+    fn held_bytes(&self) -> u64 {
+        0
+    }
+
+    /// Puts out what is held back; called before a group is committed.
+    fn release(&mut self, _out: &mut Output) -> Result<()> {
+        Ok(())
     }
 
     /// Approximate state: rows and bytes.

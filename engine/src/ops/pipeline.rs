@@ -122,6 +122,21 @@ impl Pipeline {
         Ok(all)
     }
 
+    /// Bytes of results that operators hold back.
+    pub fn held_bytes(&self) -> u64 {
+        self.operators.iter().map(|wired| wired.operator.held_bytes()).sum()
+    }
+
+    /// Sends on what operators hold back, inputs before the operators they feed.
+    pub fn release(&mut self, ctx: &mut OpContext<'_>, out: &mut Vec<Rows>) -> Result<()> {
+        for at in 0..self.operators.len() {
+            let mut output = Output::default();
+            self.operators[at].operator.release(&mut output)?;
+            self.forward(at, output, ctx, out)?;
+        }
+        Ok(())
+    }
+
     /// Steps that hold state.
     pub fn stateful_steps(&self) -> Vec<u32> {
         self.operators.iter().filter(|wired| wired.stateful).map(|wired| wired.step).collect()

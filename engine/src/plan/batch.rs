@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
 use datafusion::common::TableReference;
 use datafusion::common::config::ConfigOptions;
 use datafusion::datasource::provider_as_source;
@@ -131,6 +132,16 @@ fn translate(error: DataFusionError) -> Error {
         }
         // What a sort was doing when there was no more memory is not what can be changed.
         DataFusionError::Context(_, inner) => translate(*inner),
+        DataFusionError::ArrowError(inner, _) => Error::statement(match *inner {
+            ArrowError::DivideByZero => "division by zero".to_string(),
+            ArrowError::ArithmeticOverflow(text)
+            | ArrowError::CastError(text)
+            | ArrowError::ComputeError(text)
+            | ArrowError::InvalidArgumentError(text)
+            | ArrowError::ParseError(text) => text,
+            other => other.to_string(),
+        }),
+        DataFusionError::Execution(text) => Error::statement(text),
         other => Error::statement(other.strip_backtrace()),
     }
 }

@@ -20,6 +20,7 @@ use super::steps::{WindowSpec, WindowSpecKind};
 use crate::error::{Error, Result};
 use crate::format::FormatSpec;
 use crate::ops::aggregate::AggregateRows;
+use crate::ops::compact::Compacted;
 use crate::ops::filter::Filter;
 use crate::ops::flat_map::FlatMap;
 use crate::ops::group::{Group, grouped_schema};
@@ -377,7 +378,9 @@ impl Spec {
     fn build(&self, settings: &OperatorSettings) -> Result<Box<dyn Operator>> {
         Ok(match self {
             Spec::SourceTable { schema, windowed, old, kept } => {
-                Box::new(SourceTable::new(schema, *windowed, *old, *kept)?)
+                let table = Box::new(SourceTable::new(schema, *windowed, *old, *kept)?);
+                // Without old rows nobody takes one back: a change may as well go on at once.
+                if *old { Compacted::around(table, schema, &settings.values) } else { table }
             }
             Spec::Filter { predicate, schema, old, place } => Box::new(Filter::new(predicate, schema, *old, place)?),
             Spec::Project { key, value, input, output, old } => {
@@ -386,7 +389,11 @@ impl Spec {
             Spec::FlatMap { functions, input, output } => Box::new(FlatMap::new(functions, input, output)?),
             Spec::Rekey { key, input, output } => Box::new(Rekey::new(key, input, output)?),
             Spec::Group { aggregate, input } => Box::new(Group::new(aggregate, input)?),
-            Spec::Aggregate { aggregate, output, old } => aggregate_operator(aggregate, output, *old, settings)?,
+            Spec::Aggregate { aggregate, output, old } => {
+                let table = aggregate_operator(aggregate, output, *old, settings)?;
+                // EMIT FINAL sends one row per window anyway.
+                if aggregate.emit_final { table } else { Compacted::around(table, output, &settings.values) }
+            }
             Spec::StreamTable { kind, right, right_windowed, output } => {
                 Box::new(StreamTableJoin::new(*kind, right, *right_windowed, output)?)
             }

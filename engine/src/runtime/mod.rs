@@ -8,6 +8,9 @@
 //! | session | start, stop, pause, replace a query; a client's query; a pull; wait until caught up |
 //! | step mode | release one record to one query, run its stages until idle |
 //!
+pub mod client;
+pub mod commit;
+pub mod input;
 pub mod merge;
 pub mod pool;
 pub mod query;
@@ -25,21 +28,25 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::catalog::{Catalog, PersistentQuery};
 use crate::clock::{Clock, Stopwatch};
+use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::format::{self, Side};
 use crate::log::{Log, LogPosition, Offset, Producer, ProducerId, ReadLevel, StoreId, Topic, TopicPartition};
+use crate::ops::compact::Compaction;
 use crate::ops::{Counters, Lookup};
 use crate::plan::QueryPlan;
 use crate::plan::lower::{OperatorSettings, Pipeline, Stage, StageInput, StageOutput, lower};
 use crate::plan::steps::Plan;
 use crate::results::{ResultColumn, ResultKind, ResultQueue, ResultStream};
 use crate::rows::Rows;
+use client::ClientWriter;
+use input::Input;
 use pool::{Pool, TaskCell};
 use query::{Progress, QueryShared, QueryState};
 use rejects::{PROCESSING_LOG, rejected_name};
 use scan::Scanner;
 use sink::{RepartitionWriter, SinkWriter};
-use task::{ClientWriter, FailureTopics, Input, StageRun, Task, TaskBody, TaskOutput, TaskParts, needs_order};
+use task::{FailureTopics, StageRun, Task, TaskBody, TaskOutput, TaskParts, needs_order};
 use typed::{TypedSchema, TypedSchemas};
 
 pub struct Runtime {
@@ -343,6 +350,8 @@ impl Runtime {
             clock: self.clock.clone(),
             track_state,
             ordered: needs_order(stages),
+            compaction: Compaction::of(&definition.settings),
+            idle_max: self.idle_max(&definition.settings),
         });
         if track_state {
             self.restore(&mut task, &definition.id, partition, producer.as_ref())?;
@@ -391,8 +400,11 @@ impl Runtime {
         query.shared.stop();
         for task in &query.tasks {
             task.cell.retire();
-            // Waits for the run in progress.
-            drop(task.task.lock());
+            // Waits for the run in progress; what it had done counts.
+            let mut task = task.task.lock();
+            if let Err(error) = task.commit(std::task::Waker::noop()) {
+                tracing::warn!(query = id, "the last work of a stopped query is done again when it starts: {error}");
+            }
         }
     }
 
@@ -514,6 +526,8 @@ impl Runtime {
             clock: self.clock.clone(),
             track_state: false,
             ordered: needs_order(&stages),
+            compaction: Compaction::of(settings),
+            idle_max: self.idle_max(settings),
         });
         let cell = self.pool.spawn(Box::new(TaskBody(Arc::new(Mutex::new(task)))));
         {
@@ -567,7 +581,7 @@ impl Runtime {
                 Some(rows) => all.extend(rows),
                 None => return Ok(None),
             }
-            position = std::cmp::max(position, task.last_commit);
+            position = std::cmp::max(position, task.last_commit());
         }
         self.log.wait_durable(position)?;
         Ok(Some(all))
@@ -618,9 +632,20 @@ impl Runtime {
     }
 
     fn reached(&self, query: &RunningQuery, stage: u32, ends: &BTreeMap<TopicPartition, Offset>) -> bool {
-        query.tasks.iter().filter(|t| t.stage == stage).all(|task| {
-            task.task.lock().inputs().iter().all(|input| ends.get(&input.at).is_none_or(|end| input.next() >= *end))
+        query.tasks.iter().filter(|t| t.stage == stage).all(|running| {
+            let mut task = running.task.lock();
+            // Somebody waits for it: what is held back leaves now. A failure shows as the query's state.
+            if task.has_taken(ends) && query.shared.state() == QueryState::Running {
+                task.commit_or_fail();
+            }
+            task.inputs().iter().all(|input| ends.get(&input.at).is_none_or(|end| input.committed() >= *end))
         })
+    }
+
+    /// How long a task holds its inputs back for one without data; not in step mode, which never waits.
+    fn idle_max(&self, settings: &BTreeMap<String, String>) -> Duration {
+        let ms = Settings::from_overrides(settings.clone()).integer("max.task.idle.ms").unwrap_or(0);
+        if self.step { Duration::ZERO } else { Duration::from_millis(ms.max(0) as u64) }
     }
 
     pub fn metrics(&self) -> Vec<QueryMetrics> {
@@ -633,7 +658,7 @@ impl Runtime {
                     let task = task.task.lock();
                     for input in task.inputs() {
                         let end = self.log.range(&input.at, ReadLevel::Sequenced).map_or(0, |r| r.end);
-                        lag += (end - input.next()).max(0) as u64;
+                        lag += (end - input.committed()).max(0) as u64;
                     }
                 }
                 QueryMetrics {
@@ -714,7 +739,13 @@ impl Runtime {
         Ok(())
     }
 
+    /// Ends the workers, then commits what their tasks had done.
     pub fn close(&self) {
         self.pool.close();
+        for query in self.queries.read().values().filter(|query| query.shared.state() != QueryState::Error) {
+            for task in &query.tasks {
+                task.task.lock().commit_or_fail();
+            }
+        }
     }
 }

@@ -1,16 +1,21 @@
 //! One worker pool for all tasks.
 //!
 //! A task is idle, queued, or running. A wake of an idle task queues it; a wake of a running one makes it run once more.
-//! An idle task holds no thread, no channel and no timer. A task that panics is not run again: its body is told once.
+//! An idle task holds no thread, no channel and no timer. A task that waits for a time is an entry of the pool's one heap
+//! of timers, which idle workers watch. A task that panics is not run again: its body is told once.
 
-use std::collections::VecDeque;
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Weak};
 use std::task::{Wake, Waker};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
+
+use crate::clock::monotonic;
 
 /// What a run of a task found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +24,8 @@ pub enum Ran {
     Again,
     /// Nothing to do until a waker says so.
     Idle,
+    /// The same, but at most for this time.
+    Wait(Duration),
     /// Never run again.
     Finished,
 }
@@ -39,6 +46,8 @@ const DEAD: u8 = 4;
 pub struct TaskCell {
     state: AtomicU8,
     pool: Weak<Shared>,
+    /// When it is to be woken at the latest.
+    timer: Mutex<Option<Instant>>,
     body: Mutex<Box<dyn Body>>,
 }
 
@@ -50,7 +59,34 @@ struct Shared {
 #[derive(Default)]
 struct Queue {
     cells: VecDeque<Arc<TaskCell>>,
+    /// Tasks to wake at a time, the earliest first.
+    timers: BinaryHeap<Reverse<Timer>>,
     closed: bool,
+}
+
+struct Timer {
+    at: Instant,
+    cell: Weak<TaskCell>,
+}
+
+impl PartialEq for Timer {
+    fn eq(&self, other: &Self) -> bool {
+        self.at == other.at
+    }
+}
+
+impl Eq for Timer {}
+
+impl PartialOrd for Timer {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Timer {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.at.cmp(&other.at)
+    }
 }
 
 pub struct Pool {
@@ -82,7 +118,8 @@ impl Pool {
     /// Adds a task and queues it for its first run.
     pub fn spawn(&self, body: Box<dyn Body>) -> Arc<TaskCell> {
         let pool = if self.manual { Weak::new() } else { Arc::downgrade(&self.shared) };
-        let cell = Arc::new(TaskCell { state: AtomicU8::new(IDLE), pool, body: Mutex::new(body) });
+        let cell =
+            Arc::new(TaskCell { state: AtomicU8::new(IDLE), pool, timer: Mutex::default(), body: Mutex::new(body) });
         cell.wake_by_ref();
         cell
     }
@@ -125,6 +162,26 @@ impl TaskCell {
         }
     }
 
+    fn wake_at(self: &Arc<Self>, at: Instant) {
+        let mut timer = self.timer.lock();
+        let Some(shared) = self.pool.upgrade().filter(|_| timer.is_none_or(|set| at < set)) else { return };
+        *timer = Some(at);
+        shared.queue.lock().timers.push(Reverse(Timer { at, cell: Arc::downgrade(self) }));
+        // A worker that sleeps until a later time, or for ever, looks again.
+        shared.ready.notify_one();
+    }
+
+    /// Its timer has run out; a later one that was set before an earlier one is not the one it waits for.
+    fn timer_ended(self: &Arc<Self>, at: Instant) {
+        let ended = {
+            let mut timer = self.timer.lock();
+            timer.take_if(|set| *set == at).is_some()
+        };
+        if ended {
+            self.wake_by_ref();
+        }
+    }
+
     /// Never run again.
     pub fn retire(&self) {
         self.state.store(DEAD, Ordering::Release);
@@ -151,7 +208,10 @@ impl TaskCell {
                     self.enqueue();
                 }
             }
-            Ran::Idle => {
+            Ran::Idle | Ran::Wait(_) => {
+                if let Ran::Wait(wait) = ran {
+                    self.wake_at(monotonic() + wait);
+                }
                 if self.state.compare_exchange(RUNNING, IDLE, Ordering::AcqRel, Ordering::Acquire) == Err(RUNNING_WOKEN)
                 {
                     self.state.store(QUEUED, Ordering::Release);
@@ -179,9 +239,24 @@ fn work(shared: &Shared) {
             if queue.closed {
                 return;
             }
-            match queue.cells.pop_front() {
-                Some(cell) => break cell,
-                None => shared.ready.wait(&mut queue),
+            let due = queue.timers.peek().map(|Reverse(timer)| timer.at);
+            if due.is_some_and(|at| at <= monotonic()) {
+                let timer = queue.timers.pop();
+                drop(queue);
+                if let Some(Reverse(Timer { at, cell })) = timer
+                    && let Some(cell) = cell.upgrade()
+                {
+                    cell.timer_ended(at);
+                }
+                queue = shared.queue.lock();
+                continue;
+            }
+            match (queue.cells.pop_front(), due) {
+                (Some(cell), _) => break cell,
+                (None, Some(at)) => {
+                    shared.ready.wait_until(&mut queue, at);
+                }
+                (None, None) => shared.ready.wait(&mut queue),
             }
         };
         drop(queue);

@@ -22,7 +22,7 @@ use arrow::datatypes::{Int64Type, SchemaRef, TimestampMillisecondType};
 use super::typed::{TypedCodec, TypedSchema, TypedSchemas};
 use crate::error::{Error, Result, RowError};
 use crate::format::windowed;
-use crate::log::{EncodedRecords, LogBatch, LogBody, Offset};
+use crate::log::{EncodedRecords, LogBatch, LogBody, Offset, Wanted};
 use crate::plan::compile::Compiled;
 use crate::plan::expr::{Expr, ExprKind, Value};
 use crate::plan::steps::{Scan, ScanColumn, TimestampColumn};
@@ -187,6 +187,16 @@ impl Scanner {
         self.schema.clone()
     }
 
+    /// What of a batch of the same formats and schema is looked at.
+    pub fn wanted(&self) -> Wanted {
+        let keys = self.codec.typed.schema.key.len();
+        let values = self.wanted_values.iter().map(|value| keys + value);
+        Wanted {
+            fingerprint: self.codec.fingerprint,
+            columns: self.wanted_keys.iter().copied().chain(values).collect(),
+        }
+    }
+
     pub fn scan(&self, batch: &LogBatch, partition: u32) -> Result<Scanned> {
         match &batch.body {
             LogBody::Typed { rows, fingerprint } if *fingerprint == self.codec.fingerprint => {
@@ -291,7 +301,7 @@ impl Scanner {
         }
         let columns =
             self.outputs.iter().map(|o| self.output(o, &parts, batch, partition)).collect::<Result<Vec<_>>>()?;
-        let mut rows = Rows {
+        let rows = Rows {
             columns: batch_of(self.schema.clone(), columns, count)?,
             time: parts.time,
             window: parts.window,
@@ -311,28 +321,21 @@ impl Scanner {
                 reason: error.message.clone(),
             })
             .collect();
+        let keyless = rows.null_key.as_ref().filter(|nulls| self.table && nulls.count_set_bits() > 0);
+        if bad.is_empty() && keyless.is_none() {
+            return Ok(Scanned { rows, offsets: None, rejected, ignored: 0 });
+        }
         let mut keep = vec![true; count];
         for (error, _) in &bad {
             keep[error.row] = false;
         }
         let mut ignored = 0;
-        if self.table
-            && let Some(null_key) = &rows.null_key
-        {
-            for (row, keep) in keep.iter_mut().enumerate() {
-                if null_key.value(row) && *keep {
-                    *keep = false;
-                    ignored += 1;
-                }
-            }
+        for row in keyless.iter().flat_map(|nulls| nulls.set_indices()) {
+            ignored += usize::from(std::mem::replace(&mut keep[row], false));
         }
-        let offsets = if keep.iter().all(|k| *k) {
-            None
-        } else {
-            rows = rows.filter(&BooleanArray::from(keep.clone()))?;
-            Some((0..count).filter(|i| keep[*i]).map(|i| batch.base_offset + i as i64).collect())
-        };
-        Ok(Scanned { rows, offsets, rejected, ignored })
+        let offsets = (0..count).filter(|row| keep[*row]).map(|row| batch.base_offset + row as i64).collect();
+        let rows = rows.filter(&BooleanArray::from(keep))?;
+        Ok(Scanned { rows, offsets: Some(offsets), rejected, ignored })
     }
 
     fn output(&self, output: &Output, parts: &Parts, batch: &LogBatch, partition: u32) -> Result<ArrayRef> {

@@ -1,8 +1,8 @@
 //! A task: one or more stages of one query, for one partition (or, for a client's query, for all).
 //!
-//! The loop: take what the readers have → merge one run → operators → output → commit as one group → repeat until every
-//! reader is empty → sleep until a waker calls. Natural batching: a run is what is there, up to [`RUN_ROWS_MAX`] rows, so
-//! an idle system moves single rows at once and a busy one moves full runs.
+//! The loop: take what the readers have → merge one run → operators → output → commit when it is due ([`super::commit`])
+//! → repeat until every reader is empty → sleep until a waker calls. Natural batching: a run is what is there, up to
+//! [`RUN_ROWS_MAX`] rows, so an idle system moves single rows at once and a busy one moves full runs.
 //!
 //! | output | rows go to | commit |
 //! |---|---|---|
@@ -13,29 +13,38 @@
 //!
 //! Stages that share a task (one partition, or a client's query) hand rows over directly, in order.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
+use std::time::Duration;
 
-use arrow::array::{Int64Array, RecordBatch};
+use arrow::array::Int64Array;
 
+use super::client::ClientWriter;
+use super::commit::{Due, OpenGroup};
+use super::input::Input;
 use super::merge;
 use super::pool::{Body, Ran};
 use super::query::{QueryShared, QueryState};
 use super::rejects::{RejectedAt, processing_log_rows, rejected_rows};
-use super::scan::{Rejected, Scanner};
+use super::scan::Rejected;
 use super::sink::{RepartitionWriter, SinkWriter, Unwritten, append};
 use crate::clock::{Clock, Stopwatch};
 use crate::config::STATE_BYTES_MAX;
 use crate::error::{Error, Result, RowError};
-use crate::log::{LogBody, Offset, PartitionReader, Producer, ReadLevel, ReadLimit, StoreId, Topic, TopicPartition};
+use crate::log::{LogBody, LogPosition, Offset, Producer, ReadLevel, StoreId, Topic, TopicPartition};
+use crate::ops::compact::Compaction;
 use crate::ops::{Counters, InputId, Lookup, OpContext, OpError};
 use crate::plan::lower::{Pipeline, Stage, StageInput};
-use crate::results::{EndReason, ResultEvent, ResultQueue};
-use crate::rows::{Rows, batch_of};
+use crate::rows::Rows;
 
 /// Most rows one run takes.
 pub const RUN_ROWS_MAX: usize = 4096;
+
+/// A run whose output is larger makes the next run shorter: a window of a day that hops by the second makes 86,400 rows
+/// of one. A task begins with a single row and doubles.
+const RUN_OUTPUT_BYTES_MAX: usize = 4 << 20;
 
 /// One stage inside a task.
 pub struct StageRun {
@@ -45,31 +54,6 @@ pub struct StageRun {
     pub consumers: Vec<(usize, InputId)>,
 }
 
-/// One partition that a task reads.
-pub struct Input {
-    pub stage: usize,
-    pub input: InputId,
-    pub at: TopicPartition,
-    pub topic: String,
-    pub source: String,
-    pub reader: Box<dyn PartitionReader>,
-    /// None: rows of an earlier stage, as they are.
-    pub scanner: Option<Scanner>,
-    head: Option<Head>,
-    /// First offset not consumed yet.
-    next: Offset,
-    /// Step mode: how far it may read; None = no limit.
-    released: Option<Offset>,
-}
-
-struct Head {
-    rows: Rows,
-    offsets: Option<Vec<Offset>>,
-    base: Offset,
-    /// Offset after the last record of the batch.
-    end: Offset,
-}
-
 pub enum TaskOutput {
     Sink(Box<SinkWriter>),
     Repartition(Box<RepartitionWriter>),
@@ -77,22 +61,12 @@ pub enum TaskOutput {
     Nothing,
 }
 
-/// Turns rows into a client's columns.
-pub struct ClientWriter {
-    pub queue: Arc<ResultQueue>,
-    /// Column numbers of the result in the last stage's rows.
-    pub columns: Vec<usize>,
-    pub schema: arrow::datatypes::SchemaRef,
-    pub left: Option<u64>,
-    pub table: bool,
-}
-
 /// Where failures are written.
 #[derive(Clone)]
 pub struct FailureTopics {
     pub processing_log: Option<(Topic, u64)>,
     /// Per source name: its rejected topic.
-    pub rejected: std::collections::BTreeMap<String, (Topic, u64)>,
+    pub rejected: BTreeMap<String, (Topic, u64)>,
 }
 
 pub struct Task {
@@ -108,96 +82,30 @@ pub struct Task {
     track_state: bool,
     /// Runs follow time across inputs; off where order across partitions has no meaning.
     ordered: bool,
-    /// Rejected records not written yet: `(input, record)`.
-    rejected: Vec<(usize, Rejected)>,
+    compaction: Option<Compaction>,
+    /// How long an input without data holds back the others.
+    idle_max: Duration,
+    /// Since when the task waits for an input without data.
+    waiting: Option<Stopwatch>,
+    /// Work of runs that is not committed yet.
+    open: Option<OpenGroup>,
+    run_rows_max: usize,
     next_input: usize,
     /// State as last told to the query: rows and bytes.
     state: (u64, u64),
     /// The input of the last run.
     last_input: usize,
-    pub last_commit: crate::log::LogPosition,
+    last_commit: LogPosition,
 }
 
-impl Input {
-    pub fn new(
-        stage: usize,
-        input: InputId,
-        at: TopicPartition,
-        names: (String, String),
-        reader: Box<dyn PartitionReader>,
-        scanner: Option<Scanner>,
-        step: bool,
-    ) -> Self {
-        let next = reader.next_offset();
-        let released = (step && scanner.is_some()).then_some(next);
-        Self { stage, input, at, topic: names.0, source: names.1, reader, scanner, head: None, next, released }
-    }
-
-    pub fn next(&self) -> Offset {
-        self.next
-    }
-
-    /// Step mode: allows `records` more. Returns the new limit.
-    pub fn release(&mut self, records: usize) {
-        if let Some(released) = &mut self.released {
-            *released += records as i64;
-        }
-    }
-
-    fn fill(&mut self) -> Result<Vec<Rejected>> {
-        let mut rejected = Vec::new();
-        if self.head.is_some() {
-            return Ok(rejected);
-        }
-        let rows_max = match self.released {
-            Some(released) => ((released - self.reader.next_offset()).max(0) as usize).min(RUN_ROWS_MAX),
-            None => RUN_ROWS_MAX,
-        };
-        if rows_max == 0 {
-            return Ok(rejected);
-        }
-        let Some(batch) = self.reader.take(ReadLimit { rows_max })? else {
-            return Ok(rejected);
-        };
-        let end = batch.base_offset + batch.body.len() as i64;
-        let (rows, offsets) = match &self.scanner {
-            Some(scanner) => {
-                let scanned = scanner.scan(&batch, self.at.partition)?;
-                rejected = scanned.rejected;
-                (scanned.rows, scanned.offsets)
-            }
-            None => match &batch.body {
-                LogBody::Typed { rows, .. } => (rows.clone(), None),
-                LogBody::Encoded(_) => return Err(Error::internal("an internal topic holds encoded records")),
-            },
-        };
-        self.head = Some(Head { rows, offsets, base: batch.base_offset, end });
-        Ok(rejected)
-    }
-
-    /// Takes the first `len` rows of the head.
-    fn take(&mut self, len: usize) -> Option<Rows> {
-        let head = self.head.as_mut()?;
-        let len = len.min(head.rows.len());
-        let rows = head.rows.slice(0, len);
-        if len == head.rows.len() {
-            self.next = head.end;
-            self.head = None;
-        } else {
-            head.rows = head.rows.slice(len, head.rows.len() - len);
-            match &mut head.offsets {
-                Some(offsets) => {
-                    offsets.drain(..len);
-                    self.next = offsets[0];
-                }
-                None => {
-                    head.base += len as i64;
-                    self.next = head.base;
-                }
-            }
-        }
-        Some(rows)
-    }
+/// What there is to do.
+#[derive(Clone, Copy)]
+enum Next {
+    /// Rows of an input, at most so many; none when only rejected records were read.
+    Run(usize, usize),
+    /// Nothing unless data comes or this has passed.
+    Wait(Duration),
+    Nothing,
 }
 
 /// What a task is made of.
@@ -212,6 +120,8 @@ pub struct TaskParts {
     pub clock: Arc<dyn Clock>,
     pub track_state: bool,
     pub ordered: bool,
+    pub compaction: Option<Compaction>,
+    pub idle_max: Duration,
 }
 
 impl Task {
@@ -227,7 +137,11 @@ impl Task {
             clock: parts.clock,
             track_state: parts.track_state,
             ordered: parts.ordered,
-            rejected: Vec::new(),
+            compaction: parts.compaction,
+            idle_max: parts.idle_max,
+            waiting: None,
+            open: None,
+            run_rows_max: 1,
             next_input: 0,
             state: (0, 0),
             last_input: 0,
@@ -251,19 +165,29 @@ impl Task {
         &mut self.stages
     }
 
-    /// Handles one run. False when there was nothing to do.
-    pub fn run_once(&mut self, waker: &Waker) -> Result<bool> {
+    pub fn last_commit(&self) -> LogPosition {
+        self.last_commit
+    }
+
+    /// Reads what the inputs have. True if there is something at hand.
+    fn fill(&mut self) -> Result<bool> {
+        let mut any = false;
+        for input in &mut self.inputs {
+            input.fill()?;
+            any |= input.head().is_some();
+        }
+        Ok(any)
+    }
+
+    /// Handles one run of the rows at hand.
+    fn run_once(&mut self) -> Result<Next> {
         if let Some(reason) = self.past_limit() {
-            self.park(reason);
-            return Ok(false);
+            self.park(reason)?;
+            return Ok(Next::Nothing);
         }
-        for index in 0..self.inputs.len() {
-            let rejected = self.inputs[index].fill()?;
-            self.rejected.extend(rejected.into_iter().map(|r| (index, r)));
-        }
-        let Some((input, rows)) = self.next_run() else {
-            return Ok(false);
-        };
+        let next = self.next_run();
+        let Next::Run(input, len) = next else { return Ok(next) };
+        let Some(rows) = self.inputs[input].take(len.min(self.run_rows_max)) else { return Ok(Next::Nothing) };
         let watch = Stopwatch::start();
         let mut operators = Counters::default();
         let mut errors = Vec::new();
@@ -272,51 +196,67 @@ impl Task {
             let (stage, slot) = (self.inputs[input].stage, self.inputs[input].input);
             self.push(stage, slot, &rows, &mut errors, &mut operators, &mut out)?;
         }
-        let mut counters = query_counters(rows.len() as u64, self.rejected.len() as u64, &operators);
+        let rejected = self.inputs[input].take_rejected();
+        let mut counters = query_counters(rows.len() as u64, rejected.len() as u64, &operators);
         counters.field_errors += errors.len() as u64;
-        self.deliver(input, out, errors, &mut counters, waker)?;
+        let bytes_before = self.open_group()?.bytes();
+        self.write(out, errors, &mut counters)?;
+        self.write_rejected(input, rejected)?;
+        let group = self.open_group()?;
+        group.add_run(rows.len());
+        let written_bytes = group.bytes() - bytes_before;
         self.last_input = input;
-        self.measure_state();
+        let bytes = written_bytes + self.measure_state();
+        self.run_rows_max = if bytes > RUN_OUTPUT_BYTES_MAX {
+            (rows.len() / 2).max(1)
+        } else {
+            self.run_rows_max.max(rows.len()).saturating_mul(2).min(RUN_ROWS_MAX)
+        };
         self.query.add(&counters, watch.elapsed());
-        self.query.progress();
-        Ok(true)
+        Ok(next)
     }
 
-    /// The next run and its input; empty rows when only rejected records were read.
-    fn next_run(&mut self) -> Option<(usize, Rows)> {
-        if let Some(empty) = self.inputs.iter().position(|i| i.head.as_ref().is_some_and(|h| h.rows.is_empty())) {
-            let rows = self.inputs[empty].take(0)?;
-            return Some((empty, rows));
+    fn next_run(&mut self) -> Next {
+        if let Some(empty) = self.inputs.iter().position(|i| i.head().is_some_and(Rows::is_empty)) {
+            return Next::Run(empty, 0);
         }
         if !self.ordered {
             let count = self.inputs.len();
-            let chosen = (0..count).map(|i| (self.next_input + i) % count).find(|i| self.inputs[*i].head.is_some())?;
+            let chosen = (0..count).map(|i| (self.next_input + i) % count).find(|i| self.inputs[*i].head().is_some());
+            let Some(chosen) = chosen else { return Next::Nothing };
             self.next_input = chosen + 1;
-            let rows = self.inputs[chosen].take(RUN_ROWS_MAX)?;
-            return Some((chosen, rows));
+            return Next::Run(chosen, RUN_ROWS_MAX);
         }
-        let heads: Vec<Option<&Int64Array>> =
-            self.inputs.iter().map(|i| i.head.as_ref().map(|h| &h.rows.time)).collect();
-        let (chosen, len) = merge::choose(&heads)?;
-        let rows = self.inputs[chosen].take(len)?;
-        Some((chosen, rows))
+        let heads: Vec<Option<&Int64Array>> = self.inputs.iter().map(|i| i.head().map(|h| &h.time)).collect();
+        let Some((chosen, len)) = merge::choose(&heads) else { return Next::Nothing };
+        if self.idle_max.is_zero() || heads.iter().all(Option::is_some) {
+            self.waiting = None;
+        } else {
+            let waited = self.waiting.get_or_insert_with(Stopwatch::start).elapsed();
+            if let Some(left) = self.idle_max.checked_sub(waited).filter(|left| !left.is_zero()) {
+                return Next::Wait(left);
+            }
+        }
+        Next::Run(chosen, len)
     }
 
-    /// Tells the query what its state is now.
-    pub fn measure_state(&mut self) {
+    /// Tells the query what its state is now; returns by how many bytes it has grown.
+    pub fn measure_state(&mut self) -> usize {
         let size = |run: &StageRun| run.pipeline.state_size();
         let now = self.stages.iter().map(size).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
-        self.query.state_changed(std::mem::replace(&mut self.state, now), now);
+        let before = std::mem::replace(&mut self.state, now);
+        self.query.state_changed(before, now);
+        now.1.saturating_sub(before.1) as usize
     }
 
-    /// Why the query must not go on, if its state has passed its limit. Everything before is committed.
+    /// Why the query must not go on, if its state has passed its limit.
     fn past_limit(&self) -> Option<Error> {
         let ((rows, bytes), max) = (self.query.state_size(), self.query.state_bytes_max());
         if bytes <= max {
             return None;
         }
         let at = self.inputs.get(self.last_input).map(|input| {
-            format!(" at offset {} of topic {}, partition {}", input.next, input.topic, input.at.partition)
+            format!(" at offset {} of topic {}, partition {}", input.next(), input.topic, input.at.partition)
         });
         let id = &self.query.id;
         let reason = Error::limit(format!(
@@ -329,12 +269,16 @@ impl Task {
         })
     }
 
-    fn park(&mut self, reason: Error) {
+    /// Holds the query between two runs, with everything so far committed; a client's query ends.
+    fn park(&mut self, reason: Error) -> Result<()> {
         if let TaskOutput::Client(_) = self.output {
-            return self.fail(reason);
+            self.fail(reason);
+            return Ok(());
         }
+        self.commit(Waker::noop())?;
         tracing::warn!(query = %self.query.id, "query parked: {reason}");
         self.query.park(reason);
+        Ok(())
     }
 
     fn push(
@@ -361,23 +305,30 @@ impl Task {
         Ok(())
     }
 
-    fn deliver(
-        &mut self,
-        input: usize,
-        out: Vec<Rows>,
-        mut errors: Vec<OpError>,
-        counters: &mut Counters,
-        waker: &Waker,
-    ) -> Result<()> {
+    /// The group that takes the task's work, begun if there is none.
+    fn open_group(&mut self) -> Result<&mut OpenGroup> {
+        if self.open.is_none() {
+            let transaction = match (&self.output, &mut self.producer) {
+                (TaskOutput::Client(_), _) => None,
+                (_, Some(producer)) => Some(producer.begin()?),
+                (_, None) => return Err(Error::internal("a persistent task without producer")),
+            };
+            self.open = Some(OpenGroup::new(transaction));
+        }
+        self.open.as_mut().ok_or_else(|| Error::internal("a group was begun"))
+    }
+
+    /// Sends rows that left the last stage to their place, and failures of expressions to the processing log.
+    fn write(&mut self, out: Vec<Rows>, mut errors: Vec<OpError>, counters: &mut Counters) -> Result<()> {
         if let TaskOutput::Client(client) = &mut self.output {
             counters.rows_out += client.write(out)?;
-            client.queue.add_rejected(self.rejected.len() as u64);
-            self.rejected.clear();
             return Ok(());
         }
-        let home = self.inputs[input].at.partition;
-        let producer = self.producer.as_mut().ok_or_else(|| Error::internal("a persistent task without producer"))?;
-        let mut transaction = producer.begin()?;
+        let home = self.partition;
+        self.open_group()?;
+        let Some(transaction) = self.open.as_mut().and_then(|group| group.transaction.as_mut()) else {
+            return Err(Error::internal("a persistent task without transaction"));
+        };
         let mut unwritten = Unwritten::default();
         match &self.output {
             TaskOutput::Sink(sink) => {
@@ -400,10 +351,64 @@ impl Task {
             error: RowError::new(error.row, error.message),
             time,
         }));
-        if self.track_state {
-            for run in &mut self.stages {
-                for (step, changes) in run.pipeline.take_changes()? {
-                    if !changes.is_empty() {
+        if !errors.is_empty()
+            && let Some((topic, fingerprint)) = &self.failures.processing_log
+        {
+            let rows = processing_log_rows(&self.query.id, &errors, self.clock.now_ms())?;
+            append(transaction.as_mut(), topic, 0, LogBody::Typed { rows, fingerprint: *fingerprint })?;
+        }
+        Ok(())
+    }
+
+    fn write_rejected(&mut self, input: usize, rejected: Vec<Rejected>) -> Result<()> {
+        if rejected.is_empty() {
+            return Ok(());
+        }
+        if let TaskOutput::Client(client) = &self.output {
+            client.queue.add_rejected(rejected.len() as u64);
+            return Ok(());
+        }
+        let now_ms = self.clock.now_ms();
+        let source = &self.inputs[input];
+        let Some((topic, fingerprint)) = self.failures.rejected.get(&source.source) else { return Ok(()) };
+        let records: Vec<RejectedAt<'_>> = rejected
+            .iter()
+            .map(|record| RejectedAt {
+                query: &self.query.id,
+                source: &source.source,
+                at: Some((source.at.partition, record.offset)),
+                line: None,
+                record,
+            })
+            .collect();
+        let rows = rejected_rows(&records, now_ms)?;
+        if let Some(transaction) = self.open.as_mut().and_then(|group| group.transaction.as_mut()) {
+            append(transaction.as_mut(), topic, 0, LogBody::Typed { rows, fingerprint: *fingerprint })?;
+        }
+        Ok(())
+    }
+
+    /// Commits the open group if it is due; otherwise says when it will be.
+    fn commit_if_due(&mut self, more: bool, waker: &Waker) -> Result<Option<Duration>> {
+        let Some(group) = &self.open else { return Ok(None) };
+        let held = self.stages.iter().map(|stage| stage.pipeline.held_bytes()).sum();
+        match group.due(self.compaction, held, more) {
+            Due::In(left) => Ok(Some(left)),
+            Due::Now => self.commit(waker).map(|()| None),
+        }
+    }
+
+    /// Makes everything done so far one group: results held back, state, positions.
+    pub fn commit(&mut self, waker: &Waker) -> Result<()> {
+        if self.open.is_none() {
+            return Ok(());
+        }
+        self.release_held()?;
+        let Some(group) = self.open.take() else { return Ok(()) };
+        if let Some(mut transaction) = group.transaction {
+            if self.track_state {
+                for run in &mut self.stages {
+                    for (step, changes) in run.pipeline.take_changes()? {
                         let store = StoreId {
                             query: self.query.id.clone(),
                             step: run.id << 16 | step,
@@ -413,60 +418,74 @@ impl Task {
                     }
                 }
             }
-        }
-        let input = &self.inputs[input];
-        transaction.consumed(&input.at, input.next);
-        // An input that gave only rejected records has moved, too.
-        for (index, _) in &self.rejected {
-            let other = &self.inputs[*index];
-            if other.head.is_none() {
-                transaction.consumed(&other.at, other.next);
+            for input in self.inputs.iter().filter(|input| input.next() != input.committed()) {
+                transaction.consumed(&input.at, input.next());
             }
+            let receipt = transaction.commit(ReadLevel::Sequenced, Some(waker))?.wait()?;
+            self.last_commit = receipt.position;
         }
-        let now_ms = self.clock.now_ms();
-        if !errors.is_empty()
-            && let Some((topic, fingerprint)) = &self.failures.processing_log
-        {
-            let rows = processing_log_rows(&self.query.id, &errors, now_ms)?;
-            append(transaction.as_mut(), topic, 0, LogBody::Typed { rows, fingerprint: *fingerprint })?;
+        for input in &mut self.inputs {
+            input.commit();
         }
-        for (index, source) in self.inputs.iter().enumerate() {
-            let records: Vec<RejectedAt<'_>> = self
-                .rejected
-                .iter()
-                .filter(|(i, _)| *i == index)
-                .map(|(_, record)| RejectedAt {
-                    query: &self.query.id,
-                    source: &source.source,
-                    at: Some((source.at.partition, record.offset)),
-                    line: None,
-                    record,
-                })
-                .collect();
-            if let Some((topic, fingerprint)) =
-                self.failures.rejected.get(&source.source).filter(|_| !records.is_empty())
-            {
-                let rows = rejected_rows(&records, now_ms)?;
-                append(transaction.as_mut(), topic, 0, LogBody::Typed { rows, fingerprint: *fingerprint })?;
+        self.query.progress();
+        Ok(())
+    }
+
+    /// The same, when nobody is there to hear of an error: it stops the query.
+    pub fn commit_or_fail(&mut self) {
+        if let Err(error) = self.commit(Waker::noop()) {
+            self.fail(error);
+        }
+    }
+
+    /// Sends on what compaction held back, stage by stage: a later one may hold it again.
+    fn release_held(&mut self) -> Result<()> {
+        for stage in 0..self.stages.len() {
+            let (mut errors, mut operators) = (Vec::new(), Counters::default());
+            let (mut made, mut out) = (Vec::new(), Vec::new());
+            let mut ctx = OpContext { errors: &mut errors, counters: &mut operators };
+            self.stages[stage].pipeline.release(&mut ctx, &mut made)?;
+            if made.is_empty() {
+                continue;
             }
+            if self.stages[stage].consumers.is_empty() {
+                out = made;
+            } else {
+                for (consumer, slot) in self.stages[stage].consumers.clone() {
+                    for rows in &made {
+                        self.push(consumer, slot, rows, &mut errors, &mut operators, &mut out)?;
+                    }
+                }
+            }
+            let mut counters = Counters { field_errors: errors.len() as u64, ..Counters::default() };
+            self.write(out, errors, &mut counters)?;
+            self.query.add(&counters, Duration::ZERO);
         }
-        self.rejected.clear();
-        let receipt = transaction.commit(ReadLevel::Sequenced, Some(waker))?.wait()?;
-        self.last_commit = receipt.position;
         Ok(())
     }
 
     /// Runs until nothing is left (step mode). Returns whether anything was done.
     pub fn run_to_idle(&mut self) -> Result<bool> {
         let mut any = false;
-        while self.run_once(Waker::noop())? {
+        while self.fill()? && matches!(self.run_once()?, Next::Run(..)) {
             any = true;
         }
+        self.commit(Waker::noop())?;
         Ok(any)
+    }
+
+    /// Whether all that the readers gave has been taken, though it may not be committed.
+    pub fn has_taken(&self, ends: &BTreeMap<TopicPartition, Offset>) -> bool {
+        self.inputs.iter().all(|input| ends.get(&input.at).is_none_or(|end| input.next() >= *end))
     }
 
     /// Rows of the table that this task's last stage keeps.
     pub fn lookup(&mut self, lookup: &Lookup) -> Result<Option<Vec<Rows>>> {
+        if self.query.state() == QueryState::Error {
+            let reason = self.query.error().map_or_else(String::new, |error| format!(": {}", error.message()));
+            return Err(Error::unavailable(format!("query {} has stopped{reason}", self.query.id)));
+        }
+        self.commit(Waker::noop())?;
         match self.stages.last_mut() {
             Some(stage) => stage.pipeline.lookup(lookup),
             None => Ok(None),
@@ -479,7 +498,7 @@ impl Task {
             return Ran::Finished;
         }
         if self.query.state() != QueryState::Running {
-            return Ran::Idle;
+            return self.settle(|task| task.commit(waker).map(|()| Ran::Idle));
         }
         if let TaskOutput::Client(client) = &self.output {
             if client.queue.is_cancelled() || client.left == Some(0) {
@@ -490,28 +509,48 @@ impl Task {
                 return Ran::Idle;
             }
         }
-        let ran = self.run_once(waker).and_then(|any| {
-            if any {
-                return Ok(true);
-            }
+        let ran = self.settle(|task| task.run(waker));
+        if self.query.is_stopped() { Ran::Finished } else { ran }
+    }
+
+    fn run(&mut self, waker: &Waker) -> Result<Ran> {
+        let mut next = if self.fill()? { self.run_once()? } else { Next::Nothing };
+        if !matches!(next, Next::Run(..)) {
             // Ask to be woken first, then look once more, so that no record slips in between.
             for input in &mut self.inputs {
                 input.reader.wake_on_data(waker);
             }
-            self.run_once(waker)
-        });
-        match ran {
-            Ok(true) => Ran::Again,
-            Ok(false) if self.query.is_stopped() => Ran::Finished,
-            Ok(false) => Ran::Idle,
-            Err(error) => {
-                self.fail(error);
-                Ran::Finished
+            if self.fill()? {
+                next = self.run_once()?;
             }
         }
+        let wait = match next {
+            Next::Run(..) => {
+                let more = self.fill()?;
+                self.commit_if_due(more, waker)?;
+                return Ok(Ran::Again);
+            }
+            Next::Wait(wait) => Some(wait),
+            Next::Nothing => None,
+        };
+        let due = self.commit_if_due(false, waker)?;
+        Ok(match wait.into_iter().chain(due).min() {
+            Some(wait) => Ran::Wait(wait),
+            None => Ran::Idle,
+        })
+    }
+
+    /// An error stops the query.
+    fn settle(&mut self, act: impl FnOnce(&mut Self) -> Result<Ran>) -> Ran {
+        act(self).unwrap_or_else(|error| {
+            self.fail(error);
+            Ran::Finished
+        })
     }
 
     pub fn fail(&mut self, error: Error) {
+        // Nothing of a group that cannot be whole is kept.
+        self.open = None;
         if let TaskOutput::Client(client) = &self.output {
             client.queue.push(Err(error));
             self.query.stop();
@@ -520,30 +559,6 @@ impl Task {
             self.query.fail(error);
         }
         self.query.progress();
-    }
-}
-
-impl ClientWriter {
-    fn write(&mut self, out: Vec<Rows>) -> Result<u64> {
-        let mut written = 0;
-        for mut rows in out {
-            if let Some(left) = self.left {
-                rows = rows.slice(0, rows.len().min(left as usize));
-                self.left = Some(left - rows.len() as u64);
-            }
-            if rows.is_empty() {
-                continue;
-            }
-            let columns = self.columns.iter().map(|c| rows.columns.column(*c).clone()).collect();
-            let batch: RecordBatch = batch_of(self.schema.clone(), columns, rows.len())?;
-            written += rows.len() as u64;
-            let tombstones = if self.table { rows.null_value.clone() } else { None };
-            self.queue.push(Ok(ResultEvent::Rows { batch, tombstones }));
-            if self.left == Some(0) {
-                self.queue.push(Ok(ResultEvent::End(EndReason::LimitReached)));
-            }
-        }
-        Ok(written)
     }
 }
 

@@ -268,6 +268,7 @@ impl BoundedScan {
     pub fn run(&self, each: &mut dyn FnMut(Rows, u64) -> Result<bool>) -> Result<()> {
         for (at, start, end) in &self.parts {
             let mut reader = self.log.reader(at, *start, ReadLevel::Durable)?;
+            reader.narrow(self.scanner.wanted());
             while reader.next_offset() < *end {
                 let rows_max = ((*end - reader.next_offset()) as usize).min(8192);
                 let Some(batch) = reader.take(ReadLimit { rows_max })? else { break };

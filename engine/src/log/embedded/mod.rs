@@ -52,6 +52,7 @@ pub mod measure;
 mod recovery;
 mod retention;
 pub(crate) mod segment;
+pub(crate) mod segment_reader;
 mod wal;
 mod writer;
 
@@ -61,7 +62,7 @@ pub use retention::Limits;
 mod tests;
 
 /// Number of the form of the data directory.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// How to open a data directory.
 pub struct Options {
@@ -320,18 +321,22 @@ fn in_use(directory: &Path, holder: &str) -> Error {
         .with_hint("Stop that process, or choose another directory.")
 }
 
+fn publish_format(disk: &dyn Disk, directory: &Path) -> Result<()> {
+    let text = format!("{FORMAT}\n");
+    publish(disk, directory, "FORMAT", text.as_bytes()).map_err(|e| cannot_use(directory, e))
+}
+
 fn check_format(disk: &dyn Disk, directory: &Path) -> Result<()> {
     let path = directory.join("FORMAT");
     let text = match disk.read(&path) {
         Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_string(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let text = format!("{FORMAT}\n");
-            return publish(disk, directory, "FORMAT", text.as_bytes()).map_err(|e| cannot_use(directory, e));
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return publish_format(disk, directory),
         Err(error) => return Err(cannot_use(directory, error)),
     };
     match text.parse::<u32>() {
-        Ok(format) if format <= FORMAT => Ok(()),
+        Ok(FORMAT) => Ok(()),
+        // What is there stays readable; what is written from now on is for this Headwater and newer ones.
+        Ok(format) if format < FORMAT => publish_format(disk, directory),
         Ok(_) => {
             Err(Error::storage(format!("data directory {} was written by a newer Headwater", directory.display()))
                 .with_hint("Update this Headwater, or choose another directory."))

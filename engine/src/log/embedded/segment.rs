@@ -6,14 +6,16 @@
 //! footer     metadata headwater.segment = the index below as JSON, headwater.segment.crc32c = its checksum
 //!
 //! index      base 0, end 9, position 6
-//!            batch 0..8   bytes 1024..9216   times 10..90   crc 5fa3…
-//!            batch 8..9   bytes 9216..9984   times 95..95   crc 01be…
+//!            batch 0..8   bytes 1024..9216   times 10..90   crc 5fa3…   columns 77ab… 01be… 9c04…
+//!            batch 8..9   bytes 9216..9984   times 95..95   crc 01be…   columns 40d1… 5e5f… 2a90…
 //! ```
 //!
-//! Any Arrow tool reads them; Headwater itself trusts only what a checksum covers, checked before a batch is first used.
-//! A segment holds records of one kind (`partition::joinable`): a change of kind begins the next segment.
+//! Any Arrow tool reads them; Headwater itself trusts only what a checksum covers, and reads only the columns somebody
+//! wants: see [`super::segment_reader`]. A segment holds records of one kind (`partition::joinable`): a change of kind
+//! begins the next segment.
 
 use std::io::{self, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Weak};
 
@@ -21,17 +23,18 @@ use arrow::array::{ArrayRef, Int64Array};
 use arrow::buffer::{BooleanBuffer, Buffer};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::ipc::convert::fb_to_schema;
-use arrow::ipc::reader::{FileDecoder, read_footer_length};
+use arrow::ipc::reader::read_footer_length;
 use arrow::ipc::writer::FileWriter;
-use arrow::ipc::{Block, MetadataVersion, root_as_footer, root_as_message};
+use arrow::ipc::{root_as_footer, root_as_message};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 
 use super::disk::{BESIDE, Disk, DiskFile};
+use super::segment_reader::SegmentReader;
 use crate::error::{Error, Result};
-use crate::log::partition::{TailBatch, concat_bodies, first_at_time, times};
-use crate::log::wire::flat::{self, Layout, Unflatten};
-use crate::log::{LogBatch, LogBody, LogPosition, Offset};
+use crate::log::partition::{TailBatch, concat_bodies, times};
+use crate::log::wire::flat::{self, Layout};
+use crate::log::{LogBody, LogPosition, Offset};
 use crate::rows::{batch_of, empty_headers};
 
 /// Small batches are joined up to this many rows and bytes.
@@ -42,7 +45,7 @@ const INDEX: &str = "headwater.segment";
 const INDEX_CRC: &str = "headwater.segment.crc32c";
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Index {
+pub(super) struct Index {
     format: u32,
     base_offset: Offset,
     end_offset: Offset,
@@ -52,38 +55,41 @@ struct Index {
     /// Bytes and checksum of what stands before the first batch: the schema.
     head_bytes: u64,
     head_crc: u32,
-    batches: Vec<IndexEntry>,
+    pub batches: Vec<IndexEntry>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct IndexEntry {
-    base_offset: Offset,
-    rows: usize,
-    time_ms_max: i64,
-    append_time_ms: i64,
-    at: u64,
-    bytes: usize,
-    crc: u32,
+pub(super) struct IndexEntry {
+    pub base_offset: Offset,
+    pub rows: usize,
+    pub time_ms_max: i64,
+    pub append_time_ms: i64,
+    pub at: u64,
+    pub bytes: usize,
+    /// Of the message that describes the batch; of the whole batch where `columns` is empty.
+    pub crc: u32,
+    /// Of the bytes of each column. Empty: a column's type has no fixed number of buffers, or format 1.
+    #[serde(default)]
+    pub columns: Vec<u32>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Segment {
     disk: Arc<dyn Disk>,
     path: PathBuf,
-    index: Index,
+    pub(super) index: Index,
     pub file_bytes: u64,
     mapped: Mutex<Option<Arc<Mapped>>>,
     /// Lives as long as anything points into the mapping.
     pinned: Mutex<Weak<()>>,
-    /// Batches that somebody still holds.
-    held: Vec<Mutex<Weak<LogBatch>>>,
+    /// Per batch, what was compared with its checksum already: the message, then the columns.
+    pub(super) checked: Vec<Mutex<Vec<bool>>>,
 }
 
 #[derive(Debug)]
-struct Mapped {
-    bytes: Buffer,
-    decoder: FileDecoder,
-    unflatten: Unflatten,
+pub(super) struct Mapped {
+    pub bytes: Buffer,
+    pub schema: SchemaRef,
 }
 
 /// A mapping, with a token that shows when its last user has gone.
@@ -110,9 +116,11 @@ impl Segment {
         let name = file_name(first.batch.base_offset);
         let beside = directory.join(format!("{name}{BESIDE}"));
         let mut writer = FileWriter::try_new(Sink::new(disk.create(&beside)?), &schema)?;
-        let (head_bytes, head_crc) = writer.get_mut().mark();
+        let head = writer.get_mut();
+        let (head_bytes, head_crc) = (head.block.len() as u64, crc32c::crc32c(&head.block));
+        head.write_block()?;
         let mut index = Index {
-            format: 1,
+            format: 2,
             base_offset: first.batch.base_offset,
             end_offset: last.end(),
             position: batches.iter().map(|b| b.position).max().unwrap_or_default(),
@@ -140,17 +148,20 @@ impl Segment {
             let end = base_offset + body.len() as i64;
             arrays.push(Arc::new(Int64Array::from_iter_values(base_offset..end)) as ArrayRef);
             writer.write(&batch_of(schema.clone(), arrays, body.len())?)?;
-            let (bytes, crc) = writer.get_mut().mark();
+            let sink = writer.get_mut();
+            let (crc, columns) = checksums(&sink.block, &schema);
             index.batches.push(IndexEntry {
                 base_offset,
                 rows: body.len(),
                 time_ms_max: times(&body).values().iter().copied().max().unwrap_or(i64::MIN),
                 append_time_ms: joined[0].batch.append_time_ms,
                 at,
-                bytes: bytes as usize,
+                bytes: sink.block.len(),
                 crc,
+                columns,
             });
-            at += bytes;
+            at += sink.block.len() as u64;
+            sink.write_block()?;
         }
         let text = serde_json::to_string(&index).map_err(|e| Error::internal(e.to_string()))?;
         writer.write_metadata(INDEX_CRC, format!("{:08x}", crc32c::crc32c(text.as_bytes())));
@@ -171,8 +182,8 @@ impl Segment {
     }
 
     fn with_index(disk: Arc<dyn Disk>, path: PathBuf, index: Index, file_bytes: u64) -> Segment {
-        let held = index.batches.iter().map(|_| Mutex::default()).collect();
-        Segment { disk, path, index, file_bytes, mapped: Mutex::default(), pinned: Mutex::default(), held }
+        let checked = index.batches.iter().map(|_| Mutex::default()).collect();
+        Segment { disk, path, index, file_bytes, mapped: Mutex::default(), pinned: Mutex::default(), checked }
     }
 
     pub fn base(&self) -> Offset {
@@ -203,51 +214,19 @@ impl Segment {
         }
     }
 
-    /// The batch that holds `offset`.
-    pub fn read(&self, offset: Offset) -> Result<Arc<LogBatch>> {
-        let number = self.index.batches.partition_point(|b| b.base_offset + b.rows as i64 <= offset);
-        self.batch(number)
-    }
-
     /// First offset at or after `time_ms`.
-    pub fn offset_at_time(&self, time_ms: i64) -> Result<Option<Offset>> {
+    pub fn offset_at_time(self: &Arc<Self>, time_ms: i64) -> Result<Option<Offset>> {
         match self.index.batches.iter().position(|b| b.time_ms_max >= time_ms) {
             None => Ok(None),
             Some(number) => {
-                let batch = self.batch(number)?;
-                Ok(Some(batch.base_offset + first_at_time(&batch.body, time_ms)))
+                let times = SegmentReader::of_times(self)?.times(number)?;
+                let first = times.values().iter().position(|time| *time >= time_ms).unwrap_or(times.len());
+                Ok(Some(self.index.batches[number].base_offset + first as i64))
             }
         }
     }
 
-    fn batch(&self, number: usize) -> Result<Arc<LogBatch>> {
-        let entry =
-            self.index.batches.get(number).ok_or_else(|| Error::internal("offset is outside of its segment"))?;
-        let mut held = self.held[number].lock();
-        if let Some(batch) = held.upgrade() {
-            return Ok(batch);
-        }
-        let mapped = self.mapped()?;
-        let bad = |what| damaged(&self.path, what, entry.at);
-        let start = usize::try_from(entry.at).map_err(|_| bad("its index"))?;
-        if start.saturating_add(entry.bytes) > mapped.bytes.len() {
-            return Err(bad("its length"));
-        }
-        let block_bytes = mapped.bytes.slice_with_length(start, entry.bytes);
-        if crc32c::crc32c(&block_bytes) != entry.crc {
-            return Err(bad("a batch"));
-        }
-        let metadata = block_bytes.get(4..8).and_then(|b| b.try_into().ok()).map(i32::from_le_bytes);
-        let metadata = metadata.and_then(|m| m.checked_add(8)).ok_or_else(|| bad("a batch"))?;
-        let block = Block::new(entry.at as i64, metadata, entry.bytes as i64 - i64::from(metadata));
-        let batch = mapped.decoder.read_record_batch(&block, &block_bytes)?.ok_or_else(|| bad("a batch"))?;
-        let body = mapped.unflatten.body(&batch)?;
-        let batch = Arc::new(LogBatch { base_offset: entry.base_offset, append_time_ms: entry.append_time_ms, body });
-        *held = Arc::downgrade(&batch);
-        Ok(batch)
-    }
-
-    fn mapped(&self) -> Result<Arc<Mapped>> {
+    pub(super) fn mapped(&self) -> Result<Arc<Mapped>> {
         let mut mapped = self.mapped.lock();
         if let Some(mapped) = &*mapped {
             return Ok(mapped.clone());
@@ -261,12 +240,69 @@ impl Segment {
             return Err(bad());
         }
         let schema = schema_in_head(head).ok_or_else(bad)?;
-        let decoder = FileDecoder::new(schema.clone(), MetadataVersion::V5);
-        Ok(mapped.insert(Arc::new(Mapped { decoder, unflatten: Unflatten::new(&schema)?, bytes })).clone())
+        Ok(mapped.insert(Arc::new(Mapped { schema, bytes })).clone())
     }
 }
 
-fn damaged(path: &Path, what: &str, at: u64) -> Error {
+/// Bytes of the message at the start of a batch; the columns' bytes follow it.
+pub(super) fn message_bytes(block: &[u8]) -> Option<usize> {
+    let length = i32::from_le_bytes(block.get(4..8)?.try_into().ok()?);
+    usize::try_from(length).ok()?.checked_add(8).filter(|end| *end <= block.len())
+}
+
+/// Where each column's bytes are in a batch. None if that cannot be told.
+pub(super) fn column_ranges(block: &[u8], schema: &Schema) -> Option<Vec<Range<usize>>> {
+    let body = message_bytes(block)?;
+    let buffers = root_as_message(block.get(8..body)?).ok()?.header_as_record_batch()?.buffers()?;
+    let start = |number: usize| {
+        if number == buffers.len() {
+            return Some(block.len());
+        }
+        body.checked_add(usize::try_from(buffers.get(number).offset()).ok()?)
+    };
+    let mut number = 0;
+    let mut ranges = Vec::with_capacity(schema.fields().len());
+    for field in schema.fields() {
+        let after = number + buffer_count(field.data_type())?;
+        if after > buffers.len() {
+            return None;
+        }
+        let range = start(number)?..start(after)?;
+        ranges.push(block.get(range.clone()).map(|_| range)?);
+        number = after;
+    }
+    (number == buffers.len()).then_some(ranges)
+}
+
+/// Buffers of a column of this type in an Arrow IPC message; None for types whose columns differ in it.
+fn buffer_count(ty: &DataType) -> Option<usize> {
+    Some(match ty {
+        DataType::Null => 0,
+        DataType::Utf8 | DataType::Binary | DataType::LargeUtf8 | DataType::LargeBinary => 3,
+        DataType::List(item) | DataType::LargeList(item) | DataType::Map(item, _) => {
+            2 + buffer_count(item.data_type())?
+        }
+        DataType::Struct(fields) => {
+            let children: Option<Vec<usize>> = fields.iter().map(|field| buffer_count(field.data_type())).collect();
+            1 + children?.iter().sum::<usize>()
+        }
+        ty if ty.is_primitive() || *ty == DataType::Boolean => 2,
+        _ => return None,
+    })
+}
+
+/// Checksums of a batch: of its message and of each column; of all of it if the columns cannot be told apart.
+fn checksums(block: &[u8], schema: &Schema) -> (u32, Vec<u32>) {
+    match (message_bytes(block), column_ranges(block, schema)) {
+        (Some(message), Some(ranges)) => {
+            let columns = ranges.into_iter().map(|range| crc32c::crc32c(&block[range])).collect();
+            (crc32c::crc32c(&block[..message]), columns)
+        }
+        _ => (crc32c::crc32c(block), Vec::new()),
+    }
+}
+
+pub(super) fn damaged(path: &Path, what: &str, at: u64) -> Error {
     Error::storage(format!("segment {} is damaged: {what} at byte {at} does not match its checksum", path.display()))
         .with_hint("Restore the file from a backup; the other segments of the topic are not affected.")
 }
@@ -329,58 +365,41 @@ fn fill(body: LogBody, layout: Layout) -> LogBody {
     }
 }
 
-/// Writes to a file in large pieces, with a checksum from mark to mark.
+/// Collects a batch, so that its checksums can be taken before it goes to the file.
 struct Sink {
     file: Box<dyn DiskFile>,
-    buffer: Vec<u8>,
-    flushed: u64,
-    crc: u32,
-    since_mark: u64,
+    block: Vec<u8>,
+    written: u64,
 }
 
 impl Sink {
-    const BUFFER_BYTES: usize = 1 << 20;
-
     fn new(file: Box<dyn DiskFile>) -> Self {
-        Self { file, buffer: Vec::new(), flushed: 0, crc: 0, since_mark: 0 }
+        Self { file, block: Vec::new(), written: 0 }
     }
 
-    /// Bytes and checksum since the last mark.
-    fn mark(&mut self) -> (u64, u32) {
-        let marked = (self.since_mark, self.crc);
-        (self.since_mark, self.crc) = (0, 0);
-        marked
+    fn write_block(&mut self) -> io::Result<()> {
+        if !self.block.is_empty() {
+            self.file.append(&self.block)?;
+            self.written += self.block.len() as u64;
+            self.block.clear();
+        }
+        Ok(())
     }
 
     fn finish(mut self) -> io::Result<u64> {
-        self.flush()?;
+        self.write_block()?;
         self.file.sync()?;
-        Ok(self.flushed)
+        Ok(self.written)
     }
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.crc = crc32c::crc32c_append(self.crc, bytes);
-        self.since_mark += bytes.len() as u64;
-        if self.buffer.len() + bytes.len() > Self::BUFFER_BYTES {
-            self.flush()?;
-        }
-        if bytes.len() > Self::BUFFER_BYTES {
-            self.file.append(bytes)?;
-            self.flushed += bytes.len() as u64;
-        } else {
-            self.buffer.extend_from_slice(bytes);
-        }
+        self.block.extend_from_slice(bytes);
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if !self.buffer.is_empty() {
-            self.file.append(&self.buffer)?;
-            self.flushed += self.buffer.len() as u64;
-            self.buffer.clear();
-        }
         Ok(())
     }
 }

@@ -1,14 +1,15 @@
 //! The embedded log on a real file system.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use arrow::array::{BinaryArray, Int64Array, RecordBatch, StringArray};
 
+use super::segment_reader::SegmentReader;
 use super::*;
 use crate::clock::{ManualClock, SystemClock};
 use crate::error::ErrorKind;
 use crate::log::redo::tests::{changes, content};
-use crate::log::{Appended, Control, EncodedRecords, LogBatch, LogBody, ReadLimit};
+use crate::log::{Appended, Control, EncodedRecords, LogBatch, LogBody, ReadLimit, Wanted};
 use crate::rows::Rows;
 
 fn options(directory: &Path) -> Options {
@@ -195,6 +196,11 @@ fn a_torn_tail_is_cut_and_damage_before_it_is_an_error_that_names_the_place() {
     }
 }
 
+/// The first batch of a segment, all of it.
+fn whole_batch(disk: &Arc<dyn Disk>, path: PathBuf) -> Result<Arc<LogBatch>> {
+    SegmentReader::new(&segment::Segment::open(disk, path)?, None)?.batch_at(0)
+}
+
 #[test]
 fn any_flipped_bit_of_a_segment_is_seen_and_the_file_reads_as_plain_arrow() {
     let directory = tempfile::tempdir().unwrap();
@@ -210,7 +216,7 @@ fn any_flipped_bit_of_a_segment_is_seen_and_the_file_reads_as_plain_arrow() {
     assert_eq!(names, ["ID", "NAME", "$time", "$offset"]);
     assert_eq!(reader.map(|b| b.unwrap().num_rows()).sum::<usize>(), 40);
     let disk: Arc<dyn Disk> = Arc::new(RealDisk);
-    let whole = segment::Segment::open(&disk, path.clone()).unwrap().read(0).unwrap();
+    let whole = whole_batch(&disk, path.clone()).unwrap();
     assert_eq!(whole.body.len(), 40);
     let other = tempfile::tempdir().unwrap();
     let footer = bytes.len() - 10 - i32::from_le_bytes(bytes[bytes.len() - 10..][..4].try_into().unwrap()) as usize;
@@ -219,10 +225,38 @@ fn any_flipped_bit_of_a_segment_is_seen_and_the_file_reads_as_plain_arrow() {
         damaged[bit / 8] ^= 1 << (bit % 8);
         let path = other.path().join("s.arrow");
         std::fs::write(&path, damaged).unwrap();
-        let read = segment::Segment::open(&disk, path).and_then(|s| s.read(0));
+        let read = whole_batch(&disk, path);
         // The marker between the last batch and the footer is read by other tools only.
         assert!(read.is_err() || bit / 8 >= footer - 8, "bit {bit}");
     }
+}
+
+#[test]
+fn a_narrow_reader_shows_the_wanted_columns_and_does_not_look_at_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let log = open(directory.path());
+    let topic = create(&log, "T");
+    append(&log, topic.partition(1), typed(0..20));
+    log.seal().unwrap();
+    let path = directory.path().join("topics/T-1/1").join(segment::file_name(0));
+    let mut bytes = std::fs::read(&path).unwrap();
+    // Somewhere within the names, which nobody asks for.
+    let name = bytes.windows(7).position(|text| text == b"name 11").unwrap();
+    bytes[name] ^= 1;
+    let damaged = directory.path().join("s.arrow");
+    std::fs::write(&damaged, bytes).unwrap();
+    let disk: Arc<dyn Disk> = Arc::new(RealDisk);
+    assert!(whole_batch(&disk, damaged.clone()).is_err());
+    let opened = segment::Segment::open(&disk, damaged).unwrap();
+    let read = |fingerprint, columns: Vec<usize>| {
+        SegmentReader::new(&opened, Some(&Wanted { fingerprint, columns })).and_then(|reader| reader.batch_at(7))
+    };
+    let LogBody::Typed { fingerprint, .. } = typed(0..1) else { panic!("typed rows") };
+    let batch = read(fingerprint, vec![0]).unwrap();
+    assert_eq!(ids(std::slice::from_ref(&batch)), (0..20).collect::<Vec<_>>());
+    assert_eq!(batch.body.slice(3, 2).len(), 2);
+    assert!(read(fingerprint, vec![0, 1]).is_err(), "the damaged column is wanted");
+    assert!(read(fingerprint + 1, vec![0]).is_err(), "of another schema nothing is known: all is wanted");
 }
 
 #[test]

@@ -193,7 +193,7 @@ impl SchemaTable {
     /// Reads a body; `from` reads `all`, whose start is aligned, so that large batches share its memory.
     pub fn take_body(&self, from: &mut Bytes<'_>, all: &Buffer) -> Result<LogBody> {
         let (entry, batch) = self.take(from, all)?;
-        entry.unflatten.as_ref().ok_or_else(damaged)?.body(&batch)
+        entry.unflatten.as_ref().ok_or_else(damaged)?.body(batch.columns(), batch.num_rows())
     }
 
     pub fn take_batch(&self, from: &mut Bytes<'_>, all: &Buffer) -> Result<RecordBatch> {

@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{ArrayRef, AsArray, BooleanArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
@@ -190,10 +190,10 @@ impl Unflatten {
         Ok(Self { layout, columns: Arc::new(Schema::new(fields.to_vec())) })
     }
 
-    pub fn body(&self, batch: &RecordBatch) -> Result<LogBody> {
+    /// `columns` as [`arrays`] gives them, each of `len` rows.
+    pub fn body(&self, columns: &[ArrayRef], len: usize) -> Result<LogBody> {
         let Layout { window, null_key, null_value, headers, .. } = self.layout;
-        let len = batch.num_rows();
-        let mut columns = batch.columns().iter();
+        let mut columns = columns.iter();
         let mut next = || columns.next().ok_or_else(damaged);
         let long = |a: &ArrayRef| a.as_primitive_opt::<Int64Type>().cloned().ok_or_else(damaged);
         let bits = |a: &ArrayRef| a.as_boolean_opt().map(|b| b.values().clone()).ok_or_else(damaged);
