@@ -67,7 +67,20 @@ pub struct FunctionInfo {
     pub kind: FunctionKind,
     pub category: &'static str,
     pub description: &'static str,
+    pub example: Example,
+    /// How it differs from DataFusion's function of the same name.
+    pub differs: Option<&'static str>,
     pub signatures: Vec<SignatureInfo>,
+}
+
+/// A call and what it gives, as the documentation shows it and the tests run it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Example {
+    pub call: &'static str,
+    /// For an aggregate, the type of its column `v` and the values in it: `INT`, `1, null, 2`.
+    pub over: Option<(&'static str, &'static str)>,
+    /// The value as text; those of a table function's rows one after the other.
+    pub gives: &'static str,
 }
 
 #[derive(Debug, Clone)]
