@@ -26,10 +26,11 @@ use super::group::{Draft, Group, GroupAppend};
 use super::partition::Partition;
 use super::redo::{ChangeAt, HeldChanges, JournaledChanges, key_columns};
 use super::ticket::{PendingCommit, Slot};
+use super::transaction::{LogProducer, RedoSource};
 use super::wire::batches::is_storable;
 use super::{
-    Commit, Control, LogBody, LogPosition, Offset, PartitionReader, ProducerId, ReadLevel, Receipt, StoreId, Topic,
-    TopicPartition,
+    Commit, Control, Log, LogBody, LogPosition, Offset, PartitionReader, Producer, ProducerId, ReadLevel, Receipt,
+    StoreId, Topic, TopicId, TopicPartition,
 };
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -91,6 +92,73 @@ pub(crate) struct State {
     durable_wakers: BTreeMap<LogPosition, Vec<Waker>>,
     failure: Option<Error>,
     pub closed: bool,
+}
+
+/// A log that is a core and something behind it.
+pub(crate) trait CoreLog: Send + Sync {
+    fn core(&self) -> &Arc<Core>;
+    /// Where state changes are read back from.
+    fn redo_source(&self) -> Arc<dyn RedoSource>;
+    fn stored_bytes(&self) -> u64;
+    fn close(&self) -> Result<()>;
+}
+
+impl<L: CoreLog> Log for L {
+    fn topic(&self, name: &str) -> Option<Topic> {
+        self.core().lock().control.topic(name).cloned()
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        self.core().lock().control.topics.values().cloned().collect()
+    }
+
+    fn next_topic_id(&self) -> TopicId {
+        TopicId(self.core().next_topic_id())
+    }
+
+    fn range(&self, at: &TopicPartition, level: ReadLevel) -> Result<Range<Offset>> {
+        self.core().range(at, level)
+    }
+
+    fn offset_at_time(&self, at: &TopicPartition, time_ms: i64, level: ReadLevel) -> Result<Offset> {
+        self.core().offset_at_time(at, time_ms, level)
+    }
+
+    fn reader(&self, at: &TopicPartition, from: Offset, level: ReadLevel) -> Result<Box<dyn PartitionReader>> {
+        self.core().reader(at, from, level)
+    }
+
+    fn producer(&self, id: &ProducerId) -> Result<Box<dyn Producer>> {
+        LogProducer::take(self.core(), self.redo_source(), id)
+    }
+
+    fn position(&self, level: ReadLevel) -> LogPosition {
+        self.core().position(level)
+    }
+
+    fn wake_when_durable(&self, position: LogPosition, waker: Waker) {
+        self.core().wake_when_durable(position, waker);
+    }
+
+    fn wait_durable(&self, position: LogPosition) -> Result<()> {
+        self.core().wait_durable(position)
+    }
+
+    fn catalog(&self) -> BTreeMap<String, String> {
+        self.core().lock().control.catalog.clone()
+    }
+
+    fn counters(&self) -> BTreeMap<String, String> {
+        self.core().lock().control.counters.clone()
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        CoreLog::stored_bytes(self)
+    }
+
+    fn close(&self) -> Result<()> {
+        CoreLog::close(self)
+    }
 }
 
 impl State {
