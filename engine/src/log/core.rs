@@ -99,8 +99,8 @@ pub(crate) trait CoreLog: Send + Sync {
     fn core(&self) -> &Arc<Core>;
     /// Where state changes are read back from.
     fn redo_source(&self) -> Arc<dyn RedoSource>;
-    fn stored_bytes(&self) -> u64;
-    fn close(&self) -> Result<()>;
+    fn held_bytes(&self) -> u64;
+    fn end(&self) -> Result<()>;
 }
 
 impl<L: CoreLog> Log for L {
@@ -153,11 +153,11 @@ impl<L: CoreLog> Log for L {
     }
 
     fn stored_bytes(&self) -> u64 {
-        CoreLog::stored_bytes(self)
+        self.held_bytes()
     }
 
     fn close(&self) -> Result<()> {
-        CoreLog::close(self)
+        self.end()
     }
 }
 

@@ -37,14 +37,14 @@ impl CoreLog for MemoryLog {
         self.core.clone()
     }
 
-    fn stored_bytes(&self) -> u64 {
+    fn held_bytes(&self) -> u64 {
         let state = self.core.lock();
         let records: usize = state.partitions.values().map(|p| p.inner.lock().tail_bytes).sum();
         let changes: usize = state.redo.values().map(|held| held.bytes()).sum();
         (records + changes) as u64
     }
 
-    fn close(&self) -> Result<()> {
+    fn end(&self) -> Result<()> {
         self.core.close();
         Ok(())
     }

@@ -349,7 +349,7 @@ impl CoreLog for EmbeddedLog {
         self.background.clone()
     }
 
-    fn stored_bytes(&self) -> u64 {
+    fn held_bytes(&self) -> u64 {
         let written: u64 = self.background.files.lock().iter().map(|f| f.bytes).sum();
         let state = self.core.lock();
         let sealed =
@@ -357,7 +357,7 @@ impl CoreLog for EmbeddedLog {
         written + state.partitions.values().map(sealed).sum::<u64>()
     }
 
-    fn close(&self) -> Result<()> {
+    fn end(&self) -> Result<()> {
         self.stop()
     }
 }

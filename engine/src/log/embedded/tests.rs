@@ -9,7 +9,10 @@ use super::*;
 use crate::clock::{ManualClock, SystemClock};
 use crate::error::ErrorKind;
 use crate::log::redo::tests::{changes, content};
-use crate::log::{Appended, Control, EncodedRecords, LogBatch, LogBody, ReadLimit, Wanted};
+use crate::log::{
+    Appended, Control, EncodedRecords, Log, LogBatch, LogBody, ProducerId, ReadLevel, ReadLimit, StoreId,
+    TopicPartition, Wanted,
+};
 use crate::rows::Rows;
 
 fn options(directory: &Path) -> Options {
