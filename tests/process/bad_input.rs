@@ -133,7 +133,7 @@ fn values_that_do_not_fit_are_refused_and_what_was_there_stays() {
 #[test]
 fn arithmetic_that_fails_is_null_for_a_query_that_goes_on_and_an_error_for_one_that_ends() {
     for (expression, said) in [
-        ("v / (v - v)", "division by zero"),
+        ("v / (v - v)", "by zero"),
         ("CAST(v * 1000 AS DECIMAL(3, 1))", "7000"),
         ("CAST('x' AS INT)", "'x'"),
         ("CAST('2020-99-99T00:00:00' AS TIMESTAMP)", "2020-99-99"),

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{STATE_BYTES_MAX, Settings};
 use crate::format::FormatSpec;
+use crate::plan::adopt::Stores;
 use crate::plan::steps::{Plan, WindowInfo};
 use crate::schema::Schema;
 use crate::types::SqlType;
@@ -75,6 +76,8 @@ pub struct PersistentQuery {
     pub start: Vec<(u64, u32, i64)>,
     /// Raised by CREATE OR REPLACE.
     pub epoch: u64,
+    /// Where its steps keep their state.
+    pub stores: Stores,
 }
 
 impl PersistentQuery {

@@ -4,8 +4,10 @@
 //! resolves a call to the types its arguments must have; `plan::compile` fetches the evaluation for exactly those types.
 
 pub mod aggregate;
+pub mod batch_lambdas;
 pub mod columns;
 pub mod datafusion;
+pub mod ordinary;
 pub mod scalar;
 pub mod signature;
 pub mod table;
@@ -91,6 +93,11 @@ pub struct SignatureInfo {
     pub description: String,
 }
 
+/// An error of ours for DataFusion's planner.
+pub(crate) fn batch_error(error: crate::error::Error) -> ::datafusion::common::DataFusionError {
+    ::datafusion::common::DataFusionError::Plan(error.message().to_string())
+}
+
 /// The kind of a function by name (any case), or None.
 pub fn kind_of(name: &str) -> Option<FunctionKind> {
     if scalar::exists(name) {
@@ -104,7 +111,17 @@ pub fn kind_of(name: &str) -> Option<FunctionKind> {
     }
 }
 
-/// Every function, sorted by name.
+/// Every function that ksqlDB has, too, sorted by name; unless `strict`, those of ordinary SQL as well.
+pub fn list_all(strict: bool) -> Vec<FunctionInfo> {
+    let mut all = list();
+    if !strict {
+        all.extend(ordinary::list());
+        all.sort_by_key(|f| f.name);
+    }
+    all
+}
+
+/// Every function that ksqlDB has, too, sorted by name.
 pub fn list() -> Vec<FunctionInfo> {
     let mut all = scalar::list();
     all.extend(aggregate::list());
@@ -113,9 +130,21 @@ pub fn list() -> Vec<FunctionInfo> {
     all
 }
 
-/// Picks the overload of a scalar function (ksqlDB's rules: exact first, then implicit widening, variadic last).
-pub fn resolve_scalar(name: &str, args: &[ArgType]) -> Result<Resolved> {
+/// Picks the overload of a scalar function (ksqlDB's rules: exact first, then implicit widening, variadic last). What
+/// ksqlDB does not have is looked for in ordinary SQL, unless `strict`.
+pub fn resolve_scalar(name: &str, args: &[ArgType], strict: bool) -> Result<Resolved> {
+    if !strict && kind_of(name).is_none() && ordinary::exists(name) {
+        return ordinary::resolve(name, args);
+    }
     scalar::resolve(name, args)
+}
+
+/// The evaluation of a call that was resolved to exactly these types, and whether it may be computed ahead.
+pub fn evaluation(name: &str, args: &[ArgType]) -> Result<(scalar::Evaluation, bool)> {
+    if kind_of(name).is_none() && ordinary::exists(name) {
+        return ordinary::evaluation(name, args);
+    }
+    scalar::evaluation(name, args)
 }
 
 /// The types of the parameters of the lambda at `index`, given the other arguments' types.

@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, Int32Array, Int64Array};
 use arrow::datatypes::{Date32Type, Int32Type, Int64Type, Time32MillisecondType, TimestampMillisecondType};
 
 use super::{CallContext, Evaluated, ScalarFunction};
-use crate::clock::{Clock, SystemClock};
+use crate::clock;
 use crate::functions::columns::{Input, Output, Str, column, map1, map3};
 use crate::functions::values::civil::{DAY_MS, date_of, days_in_month, days_of};
 use crate::functions::values::java_time::{Pattern, Zone};
@@ -108,14 +108,14 @@ fn numbers() -> Vec<ScalarFunction> {
             .example("UNIX_DATE(FROM_DAYS(7))", "7")
             .volatile()
             .overload("() -> INT", |_, ctx| {
-                let today = SystemClock.now_ms().div_euclid(DAY_MS) as i32;
+                let today = clock::now_ms().div_euclid(DAY_MS) as i32;
                 Ok(Arc::new(Int32Array::from_value(today, ctx.rows)))
             })
             .overload("(DATE date) -> INT", |args, _| map1::<Date32Type, Int32Type>(args, |days| Ok(Some(days)))),
         function("UNIX_TIMESTAMP", "Milliseconds since 1970-01-01 of a timestamp, or of now.")
             .example("UNIX_TIMESTAMP(FROM_UNIXTIME(7))", "7")
             .volatile()
-            .overload("() -> BIGINT", |_, ctx| Ok(Arc::new(Int64Array::from_value(SystemClock.now_ms(), ctx.rows))))
+            .overload("() -> BIGINT", |_, ctx| Ok(Arc::new(Int64Array::from_value(clock::now_ms(), ctx.rows))))
             .overload("(TIMESTAMP timestamp) -> BIGINT", |args, _| {
                 map1::<TimestampMillisecondType, Int64Type>(args, |ms| Ok(Some(ms)))
             }),
