@@ -8,11 +8,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Int64Type};
 
 use crate::error::{Error, Result};
+use crate::kernels::fixed_bytes;
 use crate::kernels::keys::{KeyIndex, KeyRun, KeyStore, state_keys};
 use crate::kernels::order::{NONE, Stamps, Touched, last_rows, previous_rows};
 use crate::kernels::row_store::{RowStore, Source, copy_rows};
@@ -183,7 +184,12 @@ impl KeyedRows {
         for table in &changes.tables {
             let deleted = table.rows.column(1).as_boolean().values().clone();
             let long = |i: usize| table.rows.column(i).as_primitive::<Int64Type>().clone();
-            let columns = Self::row_columns(table).to_vec();
+            let mut columns = Self::row_columns(table).to_vec();
+            // Columns that the table has had added since are null in its older rows.
+            let added = self.rows.schema().fields().iter().skip(columns.len());
+            columns.extend(
+                added.map(|field| new_null_array(field.data_type(), table.rows.num_rows())).collect::<Vec<_>>(),
+            );
             let rows = Rows {
                 window: self.windowed.then(|| Windows { start: long(3), end: long(4) }),
                 null_value: some_bits(deleted),
@@ -240,7 +246,8 @@ impl KeyedRows {
     }
 
     pub fn size(&self) -> (u64, u64) {
-        (self.rows.len() as u64, (self.keys.bytes() + self.rows.bytes()) as u64)
+        let beside = fixed_bytes(&self.times) + fixed_bytes(&self.windows);
+        (self.rows.len() as u64, (self.keys.bytes() + self.rows.bytes() + beside) as u64)
     }
 }
 
