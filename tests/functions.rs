@@ -60,18 +60,23 @@ fn examples_give_what_they_say() {
     }
 }
 
+/// What ordinary SQL can say, it answers the same. (It knows neither `k := v` nor units such as DAYS as arguments.)
 #[test]
 fn scalar_examples_give_the_same_in_ordinary_sql() {
     let mut session = memory_session();
-    let mut wrong = Vec::new();
+    let (mut answered, mut wrong) = (0, Vec::new());
     for function in list().iter().filter(|f| f.kind == FunctionKind::Scalar) {
         let example = function.example;
+        let units = ["DAYS", "HOURS", "MINUTES", "MILLISECONDS"];
+        let refused =
+            example.call.contains(":=") || units.iter().any(|unit| example.call.contains(&format!("({unit},")));
         match values_of(&mut session, &format!("SELECT {} AS x;", example.call)) {
-            Ok(value) if value == example.gives => {}
+            Ok(value) if value == example.gives => answered += 1,
+            Err(_) if refused => {}
             other => wrong.push(format!("{}: {other:?}", example.call)),
         }
     }
-    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(answered > 100 && wrong.is_empty(), "{answered} answered, {wrong:#?}");
 }
 
 /// The only column of a script's last query as text, `; ` between rows.

@@ -162,6 +162,7 @@ fn bind(
     if !pseudo.is_empty() {
         exclude_from_wildcards(&mut query, &pseudo);
     }
+    super::batch_calls::as_calls(&mut query);
     two_valued(&mut query);
     let ordered = settle_calls(&mut query);
     let mut tables: HashMap<String, Arc<dyn TableSource>> = HashMap::new();

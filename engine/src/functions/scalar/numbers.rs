@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array};
 use arrow::compute::kernels::{cmp, zip::zip};
-use arrow::compute::{is_not_null, is_null, or, try_binary};
+use arrow::compute::{binary, is_not_null, is_null, or, try_binary};
 use arrow::datatypes::{Decimal256Type, Float64Type, Int32Type, Int64Type, i256};
 use arrow::error::ArrowError;
 
@@ -41,7 +41,7 @@ pub fn functions() -> Vec<ScalarFunction> {
             .example("FLOOR(-1.1)", "-2.0")
             .differs("whole numbers become DOUBLE, here they stay what they are."),
         ScalarFunction::new("ROUND", CATEGORY, "Rounds half up, to whole numbers or to a number of decimal places.")
-            .example("ROUND(1.55, 1)", "1.60")
+            .example("ROUND(2.567e0, 2)", "2.57")
             .differs(
                 "half goes away from zero and a DOUBLE stays one; here half goes up (-2.5 becomes -2) and \
                  without places the result is BIGINT.",
@@ -187,6 +187,12 @@ fn whole_decimal(resolved: &mut Resolved) -> Result<(), String> {
 
 fn round_doubles(args: &[ArrayRef], toward: Toward) -> Evaluated {
     let (values, places) = (args[0].as_primitive::<Float64Type>(), args[1].as_primitive::<Int32Type>());
+    let clear = |v, places| round_clear(v, places, toward).unwrap_or(f64::NAN);
+    let rounded: Float64Array = binary(values, places, clear).map_err(message)?;
+    if !rounded.values().iter().fold(false, |nan, v| nan | v.is_nan()) {
+        return Ok(Arc::new(rounded));
+    }
+    // Some row is in doubt, or has no answer.
     let round = |v, places| round_double(v, places, toward).map_err(ArrowError::ComputeError);
     let rounded: Float64Array = try_binary(values, places, round).map_err(message)?;
     Ok(Arc::new(rounded))
@@ -207,8 +213,11 @@ fn round_double(value: f64, places: i32, toward: Toward) -> Result<f64, String> 
 fn round_clear(value: f64, places: i32, toward: Toward) -> Option<f64> {
     let power = *EXACT_POWERS.get(usize::try_from(places).ok()?)?;
     let scaled = value.abs() * power;
-    if value == 0.0 || scaled >= 1e15 {
+    if scaled >= 1e15 || !value.is_finite() {
         return None;
+    }
+    if value == 0.0 {
+        return Some(value);
     }
     let whole = scaled as i64 as f64;
     let rest = scaled - whole;

@@ -65,8 +65,12 @@ impl DecimalOperation {
     pub fn evaluate(&self, args: &[ArrayRef]) -> Evaluated {
         let (left, right) = (args[0].as_primitive::<Decimal256Type>(), args[1].as_primitive::<Decimal256Type>());
         // Columns carry their scale in the type; the operation goes by digits alone.
-        if let Some(certain) = self.certain(left.precision().max(right.precision())) {
-            let result = binary::<_, _, _, Decimal256Type>(left, right, certain).map_err(message)?;
+        if self.is_certain(left.precision().max(right.precision())) {
+            let result: PrimitiveArray<Decimal256Type> = match self.op {
+                ArithmeticOp::Add => binary(left, right, |a, b| a.wrapping_add(b)),
+                _ => binary(left, right, |a, b| a.wrapping_sub(b)),
+            }
+            .map_err(message)?;
             return typed_decimal(result, self.precision, self.scale);
         }
         let small = Small::of(self);
@@ -82,13 +86,11 @@ impl DecimalOperation {
     }
 
     /// A sum or difference of equal scales that has room for another digit: nothing can go wrong.
-    fn certain(&self, precision: u8) -> Option<fn(i256, i256) -> i256> {
-        let plain = self.left_scale == self.scale && self.right_scale == self.scale && precision < self.precision;
-        match self.op {
-            ArithmeticOp::Add if plain => Some(i256::wrapping_add),
-            ArithmeticOp::Subtract if plain => Some(i256::wrapping_sub),
-            _ => None,
-        }
+    fn is_certain(&self, precision: u8) -> bool {
+        matches!(self.op, ArithmeticOp::Add | ArithmeticOp::Subtract)
+            && self.left_scale == self.scale
+            && self.right_scale == self.scale
+            && precision < self.precision
     }
 
     fn one(&self, left: i256, right: i256) -> Result<i256, String> {

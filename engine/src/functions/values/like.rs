@@ -139,7 +139,8 @@ fn like_plain(texts: &StringArray, pattern: &LikePattern) -> Option<Result<Boole
     let offsets = texts.value_offsets();
     let bytes = &texts.value_data()[offsets[0] as usize..offsets[texts.len()] as usize];
     // Outside ASCII there are line breaks of several bytes.
-    let plain = bytes.is_ascii() && !bytes.iter().any(|b| matches!(b, b'\n' | b'\r'));
+    let special = bytes.iter().fold(false, |special, &b| special | (b == b'\n') | (b == b'\r') | (b >= 0x80));
+    let plain = !special;
     plain.then(|| compare(texts, &StringArray::new_scalar(part)))
 }
 
