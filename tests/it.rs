@@ -3,6 +3,8 @@
 mod corpus;
 mod crash;
 mod engine;
+mod functions;
 mod http;
 mod oracle;
+mod seeds;
 mod splits;

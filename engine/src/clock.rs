@@ -1,5 +1,6 @@
 //! The one source of wall-clock time and of chance. Everything else asks here, so that any run can be scripted.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -39,6 +40,27 @@ impl Clock for ManualClock {
     }
 }
 
+thread_local! {
+    static CLOCK: RefCell<Option<Arc<dyn Clock>>> = const { RefCell::new(None) };
+}
+
+/// Does `work` for the engine of this clock: functions of the present, deep in expressions, read it with [`now_ms`].
+pub fn with<T>(clock: &Arc<dyn Clock>, work: impl FnOnce() -> T) -> T {
+    struct Restore(Option<Arc<dyn Clock>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            CLOCK.set(self.0.take());
+        }
+    }
+    let _before = Restore(CLOCK.replace(Some(Arc::clone(clock))));
+    work()
+}
+
+/// The time on the clock of the engine this thread works for; of no engine, the system's.
+pub fn now_ms() -> i64 {
+    CLOCK.with_borrow(|clock| clock.as_ref().map_or_else(|| SystemClock.now_ms(), |clock| clock.now_ms()))
+}
+
 /// Now, for deadlines within this process.
 pub fn monotonic() -> Instant {
     #[expect(clippy::disallowed_methods, reason = "the one place that asks how much time has passed")]
@@ -56,5 +78,20 @@ impl Stopwatch {
 
     pub fn elapsed(&self) -> Duration {
         self.0.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_present_is_that_of_the_engine_worked_for() {
+        let (outer, inner): (Arc<dyn Clock>, Arc<dyn Clock>) = (ManualClock::at(7), ManualClock::at(9));
+        with(&outer, || {
+            assert_eq!(with(&inner, now_ms), 9);
+            assert_eq!(now_ms(), 7);
+        });
+        assert!(now_ms() > 1_000_000_000_000);
     }
 }

@@ -258,6 +258,9 @@ impl Engine {
             };
             if before.queries.contains_key(id) && !same {
                 let old = self.inner.runtime.running(id);
+                if let Some(old) = old.as_ref().filter(|_| change.replaces) {
+                    self.inner.runtime.drain(old)?;
+                }
                 self.inner.runtime.stop(id);
                 replaced.extend(old);
             }
@@ -288,25 +291,20 @@ impl Engine {
     }
 
     fn internal_topics_of(&self, query: &PersistentQuery) -> Result<Vec<String>> {
-        let partitions = self.inner.runtime.partitions_of(&query.plan);
-        Runtime::internal_topics(&query.plan, &query.id, query.epoch, partitions)
+        let partitions = |topic: &str| self.inner.log.topic(topic).map(|t| t.partitions);
+        let topics = Runtime::internal_topics(&query.plan, &query.id, query.epoch, &partitions)?;
+        Ok(topics.into_iter().map(|(name, _)| name).collect())
     }
 
     /// Topics between a query's stages. Its sources' topics may be among those created in the same change.
     fn internal_topic_plans(&self, query: &PersistentQuery, new: &[TopicPlan]) -> Result<Vec<TopicPlan>> {
-        let created = query
-            .plan
-            .root
-            .scans()
-            .iter()
-            .filter_map(|scan| new.iter().find(|t| t.name == scan.topic))
-            .map(|t| t.partitions)
-            .max()
-            .unwrap_or(1);
-        let partitions = self.inner.runtime.partitions_of(&query.plan).max(created);
-        Ok(Runtime::internal_topics(&query.plan, &query.id, query.epoch, partitions)?
+        let partitions = |topic: &str| {
+            let existing = self.inner.log.topic(topic).map(|t| t.partitions);
+            existing.or_else(|| new.iter().find(|t| t.name == topic).map(|t| t.partitions))
+        };
+        Ok(Runtime::internal_topics(&query.plan, &query.id, query.epoch, &partitions)?
             .into_iter()
-            .map(|name| TopicPlan { name, partitions, retention_ms: None })
+            .map(|(name, partitions)| TopicPlan { name, partitions, retention_ms: None })
             .collect())
     }
 

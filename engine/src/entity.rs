@@ -159,7 +159,7 @@ pub struct RunningQuery {
     pub sink_kafka_topics: Vec<String>,
     pub id: String,
     pub status_count: indexmap_json::Map,
-    /// PERSISTENT or PUSH.
+    /// PERSISTENT, PUSH, or BATCH (of EXPLAIN).
     pub query_type: String,
     /// RUNNING, PAUSED or ERROR.
     pub state: String,

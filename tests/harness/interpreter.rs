@@ -136,7 +136,13 @@ impl<'a> Interpreter<'a> {
                 let changes = self.run(input, source, record);
                 let rekey = |change: Change| {
                     let row = change.record.row(input.schema.key.len(), input.schema.value.len());
-                    let parts: Vec<Cell> = key.iter().map(|named| evaluate(&named.expr, input, &row)).collect();
+                    // A row without a value has its old key alone.
+                    let of_key = |name: &str| input.schema.key.iter().any(|column| column.name == name);
+                    let part = |expr: &Expr| match change.record.value {
+                        None if !expr.reads_only(&of_key) => Cell::Null,
+                        _ => evaluate(expr, input, &row),
+                    };
+                    let parts: Vec<Cell> = key.iter().map(|named| part(&named.expr)).collect();
                     let value = change.record.value.as_ref().map(|_| {
                         let columns = step.schema.value.iter();
                         columns.map(|c| row[input.schema.index_of(&c.name).unwrap()].clone()).collect()
@@ -200,8 +206,79 @@ impl<'a> Interpreter<'a> {
                 }
                 out
             }
-            other => panic!("the interpreter has no {other:?}"),
+            JoinShape::ForeignKey { left_expr } => {
+                let mut out = Vec::new();
+                for change in self.run(&join.left, source, record) {
+                    out.extend(self.foreign_key_left(step, join, left_expr, change.record));
+                }
+                for change in self.run(&join.right, source, record) {
+                    out.extend(self.foreign_key_right(step, join, left_expr, change.record));
+                }
+                out
+            }
         }
+    }
+
+    /// A left row finds its right row. Whether the result had a row before is judged by the old foreign key alone.
+    fn foreign_key_left(&mut self, step: &Step, join: &Join, on: &Expr, record: Record) -> Option<Change> {
+        let key = record.key.clone().filter(|key| *key != [Cell::Null])?;
+        let outer = join.kind == JoinKind::Left;
+        let foreign_key = |value: &Vec<Cell>| evaluate(on, &join.left, &[key.clone(), value.clone()].concat());
+        let tables = &mut self.state(step).tables;
+        let name = format!("{key:?}");
+        let old = match &record.value {
+            Some(value) => tables[0].insert(name, (record.time, value.clone())),
+            None => tables[0].remove(&name),
+        };
+        let was_subscribed = old.as_ref().is_some_and(|old| foreign_key(&old.1) != Cell::Null);
+        let now = record.value.as_ref().map(foreign_key).filter(|now| *now != Cell::Null);
+        let right = now.as_ref().and_then(|now| tables[1].get(&format!("{:?}", [now])).cloned());
+        let answered = match &record.value {
+            None => was_subscribed || outer && old.is_some(),
+            Some(_) => outer || was_subscribed || right.is_some(),
+        };
+        let time = right.as_ref().map_or(record.time, |right| right.0.max(record.time));
+        let value = foreign_key_row(join, record.value.as_ref(), right.as_ref().map(|right| &right.1));
+        answered.then(|| self.said(step, key, Record { value, time, ..record }))
+    }
+
+    /// A right row is told to every left row that names it, in the order of their keys.
+    fn foreign_key_right(&mut self, step: &Step, join: &Join, on: &Expr, record: Record) -> Vec<Change> {
+        let Some(right_key) = record.key.clone().filter(|key| *key != [Cell::Null]) else { return Vec::new() };
+        let tables = &mut self.state(step).tables;
+        let name = format!("{right_key:?}");
+        match &record.value {
+            Some(value) => tables[1].insert(name, (record.time, value.clone())),
+            None => tables[1].remove(&name),
+        };
+        let left: Vec<(i64, Vec<Cell>)> = tables[0]
+            .iter()
+            .map(|(name, (_, value))| (name["[Int(".len()..name.len() - ")]".len()].parse().unwrap(), value.clone()))
+            .collect();
+        let mut subscribers: Vec<_> = left
+            .into_iter()
+            .filter(|(key, value)| {
+                [evaluate(on, &join.left, &[vec![Cell::Int(*key)], value.clone()].concat())] == right_key[..]
+            })
+            .collect();
+        subscribers.sort_by_key(|(key, _)| *key);
+        let tell = |(key, left): (i64, Vec<Cell>)| {
+            let key = vec![Cell::Int(key)];
+            let value = foreign_key_row(join, Some(&left), record.value.as_ref());
+            self.said(step, key.clone(), Record { key: Some(key), window: None, value, time: record.time })
+        };
+        subscribers.into_iter().map(tell).collect()
+    }
+
+    /// A row of the result beside the one said of its key before.
+    fn said(&mut self, step: &Step, key: Vec<Cell>, record: Record) -> Change {
+        let table = &mut self.state(step).table;
+        let name = format!("{key:?}");
+        let old = match &record.value {
+            Some(value) => table.insert(name, [key, value.clone()].concat()),
+            None => table.remove(&name),
+        };
+        Change { record, old }
     }
 
     fn table_table(&mut self, step: &Step, join: &Join, side: usize, record: Record) -> Option<Change> {
@@ -603,6 +680,16 @@ fn result(call: &AggregateCall, index: usize, group: &Group) -> Cell {
     }
 }
 
+/// The joined row, if there is one.
+fn foreign_key_row(join: &Join, left: Option<&Vec<Cell>>, right: Option<&Vec<Cell>>) -> Option<Vec<Cell>> {
+    let nothing = vec![Cell::Null; join.right.schema.value.len()];
+    match (left, right) {
+        (Some(left), Some(right)) => Some([left.clone(), right.clone()].concat()),
+        (Some(left), None) if join.kind == JoinKind::Left => Some([left.clone(), nothing].concat()),
+        _ => None,
+    }
+}
+
 /// An expression over a row of `input`'s columns.
 fn evaluate(expr: &Expr, input: &Step, row: &[Cell]) -> Cell {
     let eval = |expr: &Expr| evaluate(expr, input, row);
@@ -649,6 +736,7 @@ fn evaluate(expr: &Expr, input: &Step, row: &[Cell]) -> Cell {
                 other => panic!("the interpreter has no {other:?}"),
             })
         }
+        ExprKind::IsNull { expr, negated } => Cell::Bool((eval(expr) == Cell::Null) != *negated),
         ExprKind::Cast(inner) => eval(inner),
         ExprKind::Array(items) => Cell::List(items.iter().map(eval).collect()),
         other => panic!("the interpreter has no {other:?}"),

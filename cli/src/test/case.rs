@@ -17,6 +17,8 @@ pub struct Case {
     pub id: String,
     /// What the case is counted under.
     pub capability: String,
+    /// What it uses: its tags and formats, and `schema-registry` if it needs one. Cases made from other files have none.
+    pub labels: Vec<String>,
     pub suite: Suite,
     pub statements: Vec<String>,
     pub properties: Map<String, Value>,
@@ -81,6 +83,15 @@ pub struct ExpectedError {
 }
 
 impl Case {
+    /// Whether its id or capability contains the text.
+    pub fn matches(&self, text: &str) -> bool {
+        self.id.contains(text) || self.capability.contains(text)
+    }
+
+    pub fn uses(&self, label: &str) -> bool {
+        self.labels.iter().any(|l| l.eq_ignore_ascii_case(label))
+    }
+
     /// From an object of a `.jsonl` file.
     pub fn from_json(object: &Value) -> Result<Case, String> {
         let id = text(object, "id").ok_or("a case without id")?;
@@ -90,7 +101,12 @@ impl Case {
             Some("sqltest") => Suite::Script,
             other => return Err(format!("{id}: unknown suite {other:?}")),
         };
-        Self::from_fields(id, text(object, "capability").unwrap_or_default(), suite, object)
+        let labels = [list(object, "tags"), list(object, "formats_used")].concat();
+        let mut labels: Vec<String> = labels.iter().filter_map(|l| l.as_str().map(str::to_string)).collect();
+        labels
+            .extend(object["needs_schema_registry"].as_bool().filter(|needs| *needs).map(|_| "schema-registry".into()));
+        let case = Self::from_fields(id, text(object, "capability").unwrap_or_default(), suite, object)?;
+        Ok(Case { labels, ..case })
     }
 
     /// The fields both forms of JSON share; those of ksqlDB's own form are renamed by the caller.
@@ -112,6 +128,7 @@ impl Case {
             scripts: object["scripts"].as_object().cloned().unwrap_or_default(),
             id,
             capability,
+            labels: Vec::new(),
             suite,
         })
     }

@@ -158,17 +158,15 @@ impl Fixture {
         (of(&shape.key), of(&shape.value))
     }
 
-    /// Appends input records, in order: stepped to partition 0, otherwise where their keys belong.
-    pub fn produce(&self, records: &[Record]) -> Result<(), Failure> {
+    /// Appends input records, in order, where their keys belong; gives the partition of each.
+    pub fn produce(&self, records: &[Record]) -> Result<Vec<u32>, Failure> {
+        let mut partitions = Vec::with_capacity(records.len());
         for record in records {
             let shape = self.shape(&record.topic);
             let unwritable = |e| Failure::other(format!("an input of topic {} {e}", record.topic));
             let mut key = bytes::encode(&shape.key, &record.key).map_err(unwritable)?;
             // All windows of a key are in one partition.
-            let partition = match (self.drive, &key) {
-                (Drive::Free, Some(key)) => partition_of(key, self.partitions_of(&record.topic)),
-                _ => 0,
-            };
+            let partition = key.as_ref().map_or(0, |key| partition_of(key, self.partitions_of(&record.topic)));
             if let (Some(window), Some(bytes)) = (&record.window, &mut key) {
                 *bytes = bytes::join_window(std::mem::take(bytes), window);
             }
@@ -182,8 +180,9 @@ impl Fixture {
             self.engine
                 .produce(&record.topic, partition, encoded)
                 .map_err(|e| broken("an input cannot be appended", &e))?;
+            partitions.push(partition);
         }
-        Ok(())
+        Ok(partitions)
     }
 
     fn partitions_of(&self, topic: &str) -> u32 {

@@ -1,7 +1,7 @@
 //! `headwater test`: runs test cases against a fresh in-memory engine each and says which pass.
 //!
 //! ```text
-//! headwater test [--report FILE] [--filter TEXT] PATH...
+//! headwater test [--report FILE] [--filter TEXT]... [--without LABEL]... [--summary] PATH...
 //! ```
 //!
 //! A PATH is a file or a folder of
@@ -48,9 +48,15 @@ pub struct TestArgs {
     /// Write one JSON object per case to this file
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
-    /// Run only cases whose id or capability contains this text
+    /// Run only cases whose id or capability contains this text; repeatable
     #[arg(long, value_name = "TEXT")]
-    pub filter: Option<String>,
+    pub filter: Vec<String>,
+    /// Leave out cases with this tag, of this format, or `schema-registry`; repeatable
+    #[arg(long, value_name = "LABEL")]
+    pub without: Vec<String>,
+    /// Print only the cases that fail, and the table
+    #[arg(long)]
+    pub summary: bool,
     /// Files (.jsonl, .json, .sql) or folders of them
     #[arg(required = true, value_name = "PATH")]
     pub paths: Vec<PathBuf>,
@@ -68,9 +74,10 @@ pub fn run(args: &TestArgs) -> Result<(), Exit> {
 fn run_cases(args: &TestArgs) -> Result<bool, String> {
     headwater_engine::functions::enable_test_functions();
     let mut cases = load::load(&args.paths)?;
-    if let Some(filter) = &args.filter {
-        cases.retain(|case| case.id.contains(filter.as_str()) || case.capability.contains(filter.as_str()));
-    }
+    cases.retain(|case| {
+        let asked_for = args.filter.is_empty() || args.filter.iter().any(|text| case.matches(text));
+        asked_for && !args.without.iter().any(|label| case.uses(label))
+    });
     let mut report_file = match &args.report {
         Some(path) => {
             Some(BufWriter::new(File::create(path).map_err(|e| format!("cannot write {}: {e}", path.display()))?))
@@ -86,6 +93,7 @@ fn run_cases(args: &TestArgs) -> Result<bool, String> {
         let (passes, fails) = tally.entry(case.capability.clone()).or_default();
         *(if passed { passes } else { fails }) += 1;
         match &report.failure {
+            None if args.summary => {}
             None => println!("pass  {}", case.id),
             Some(failure) => println!("FAIL  {}: {}", case.id, one_line(&failure.why)),
         }
@@ -177,9 +185,10 @@ fn one_line(text: &str) -> String {
 fn print_table(tally: &BTreeMap<String, (usize, usize)>) {
     let width = tally.keys().map(|name| name.chars().count()).max().unwrap_or(0).max("capability".len());
     println!();
-    println!("{:width$}  passed  failed", "capability");
+    println!("{:width$}  passed  failed       %", "capability");
     for (name, (passes, fails)) in tally {
-        println!("{name:width$}  {passes:6}  {fails:6}");
+        let percent = *passes as f64 * 100.0 / (passes + fails) as f64;
+        println!("{name:width$}  {passes:6}  {fails:6}  {percent:6.1}");
     }
     println!();
 }
@@ -224,7 +233,13 @@ mod tests {
             }]}"#,
         )?;
         let report = folder.path().join("report.out");
-        let args = TestArgs { report: Some(report.clone()), filter: None, paths: vec![folder.path().to_path_buf()] };
+        let args = TestArgs {
+            report: Some(report.clone()),
+            filter: Vec::new(),
+            without: Vec::new(),
+            summary: false,
+            paths: vec![folder.path().to_path_buf()],
+        };
         assert_eq!(run_cases(&args), Ok(false));
         let lines = std::fs::read_to_string(&report)?;
         let reports: Vec<Value> = lines.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
@@ -243,6 +258,20 @@ mod tests {
         assert_eq!(reports[2]["error"]["kind"], "statement");
         assert_eq!(reports[3]["records"][0]["value"].to_string(), r#"{"V":1.5}"#);
         assert_eq!(reports[3]["sources"][0]["schema"], "K STRING KEY, V DOUBLE");
+        Ok(())
+    }
+
+    #[test]
+    fn cases_are_chosen_by_text_and_left_out_by_label() -> Result<(), String> {
+        let case = |capability: &str, tags: &[&str], registry: bool| {
+            Case::from_json(&serde_json::json!({
+                "id": format!("a::{capability}"), "suite": "qtt", "capability": capability,
+                "tags": tags, "formats_used": ["JSON"], "needs_schema_registry": registry,
+            }))
+        };
+        let case = case("joins", &["within"], true)?;
+        assert!(case.matches("join") && case.matches("a::") && !case.matches("lambda"));
+        assert!(case.uses("within") && case.uses("json") && case.uses("schema-registry") && !case.uses("with"));
         Ok(())
     }
 }

@@ -35,7 +35,7 @@ fn run_in(case: &Case, fixture: &mut Fixture, report: &mut Report) -> Result<(),
         fixture.learn();
         let last = case.statements.len().saturating_sub(1);
         match fixture.produce(&case.inputs) {
-            Ok(()) => step(case, fixture).map_err(|e| Stop::Raised(Raised::at_runtime(last, &e))),
+            Ok(partitions) => step(case, fixture, &partitions).map_err(|e| Stop::Raised(Raised::at_runtime(last, &e))),
             Err(failure) => Err(Stop::Failed(failure)),
         }
     });
@@ -94,14 +94,16 @@ fn judge_error(case: &Case, raised: &Raised) -> Result<(), Failure> {
     raised.differs_from(expected).map_or(Ok(()), |why| Err(Failure::differs(why)))
 }
 
-fn step(case: &Case, fixture: &Fixture) -> Result<(), Error> {
+/// `partitions` are those of the inputs.
+fn step(case: &Case, fixture: &Fixture, partitions: &[u32]) -> Result<(), Error> {
     let fed: BTreeSet<&str> = case.inputs.iter().map(|r| r.topic.as_str()).collect();
     let catalog = fixture.catalog();
     for query in catalog.queries_in_order() {
         let sources: Vec<_> = query.sources.iter().filter_map(|name| catalog.source(name)).collect();
         let topics: BTreeSet<&str> = sources.iter().map(|s| s.topic.as_str()).collect();
-        for input in case.inputs.iter().filter(|r| topics.contains(r.topic.as_str())) {
-            fixture.engine.step(&query.id, &input.topic, 0, 1)?;
+        let inputs = case.inputs.iter().zip(partitions).filter(|(r, _)| topics.contains(r.topic.as_str()));
+        for (input, partition) in inputs {
+            fixture.engine.step(&query.id, &input.topic, *partition, 1)?;
         }
         let mut done = BTreeSet::new();
         for source in sources.iter().filter(|s| !fed.contains(s.topic.as_str())) {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::format::FormatSpec;
+use crate::plan::adopt::Stores;
 use crate::plan::steps::{Plan, WindowInfo};
 use crate::schema::Schema;
 use crate::types::SqlType;
@@ -73,6 +74,8 @@ pub struct PersistentQuery {
     pub start: Vec<(u64, u32, i64)>,
     /// Raised by CREATE OR REPLACE.
     pub epoch: u64,
+    /// Where its steps keep their state.
+    pub stores: Stores,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -100,11 +100,6 @@ impl Growing {
         self.len
     }
 
-    /// True if text pushed here is kept, so that it is worth making.
-    pub(super) fn is_kept(&self) -> bool {
-        !matches!(self.values, Values::Discard)
-    }
-
     fn pushed(&mut self) {
         if let Some(valid) = &mut self.valid {
             valid.append(true);

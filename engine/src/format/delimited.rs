@@ -28,8 +28,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use super::columns::Growing;
 use super::json::write::write_base64;
 use super::number::{DecimalText, parse_double, write_decimal, write_double, write_long};
+use super::records::{self, Read};
 use super::{Canonical, Decoded, Encoded, Format, FormatRef, absorb_nulls, rows_of};
-use crate::error::{Error, Result, RowError};
+use crate::error::{Error, Result};
 use crate::schema::Column;
 use crate::types::SqlType;
 
@@ -55,32 +56,8 @@ pub(super) fn create(columns: &[Column], delimiter: Option<char>) -> Result<Form
 
 impl Format for Delimited {
     fn decode(&self, records: &BinaryArray, wanted: &[usize]) -> Result<Decoded> {
-        let rows = records.len();
-        let mut columns: Vec<Growing> = self.columns.iter().map(|c| Growing::discard(&c.ty)).collect();
-        for &i in wanted {
-            columns[i] = Growing::new(&self.columns[i].ty, rows);
-        }
-        let (mut null_rows, mut errors) = (Vec::new(), Vec::new());
-        for row in 0..rows {
-            if records.is_null(row) {
-                columns.iter_mut().for_each(Growing::push_null);
-                null_rows.push(row);
-                continue;
-            }
-            if let Err(message) = self.read(records.value(row), &mut columns) {
-                errors.push(RowError::new(row, message));
-                for column in &mut columns {
-                    column.truncate(row);
-                    column.push_null();
-                }
-            }
-        }
-        let mut finished: Vec<Option<Growing>> = columns.into_iter().map(Some).collect();
-        let arrays = wanted
-            .iter()
-            .map(|&i| finished[i].take().ok_or_else(|| Error::internal("a column is wanted twice"))?.finish())
-            .collect::<Result<_>>()?;
-        Ok(Decoded { columns: arrays, null: rows_of(&null_rows, rows), errors })
+        let types = self.columns.iter().map(|c| &c.ty);
+        records::decode(records, types, wanted, |_, record, columns| self.read(record, columns).map(|()| Read::Columns))
     }
 
     fn canonicalise(&self, columns: Vec<ArrayRef>, null: Option<&BooleanBuffer>) -> Result<Canonical> {

@@ -16,10 +16,10 @@ use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, BinaryBuilder};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 
-use super::columns::Growing;
 use super::none::NoColumns;
-use super::{Canonical, Decoded, Encoded, Format, FormatRef, absorb_nulls, rows_of};
-use crate::error::{Error, Result, RowError};
+use super::records::{self, Read};
+use super::{Canonical, Decoded, Encoded, Format, FormatRef, absorb_nulls};
+use crate::error::{Error, Result};
 use crate::schema::Column;
 use crate::types::SqlType;
 
@@ -50,16 +50,8 @@ pub(super) fn create(columns: &[Column]) -> Result<FormatRef> {
 
 impl Format for Kafka {
     fn decode(&self, records: &BinaryArray, wanted: &[usize]) -> Result<Decoded> {
-        let rows = records.len();
-        let mut column = if wanted.is_empty() { Growing::discard(&self.0) } else { Growing::new(&self.0, rows) };
-        let (mut null_rows, mut errors) = (Vec::new(), Vec::new());
-        for row in 0..rows {
-            if records.is_null(row) {
-                column.push_null();
-                null_rows.push(row);
-                continue;
-            }
-            let bytes = records.value(row);
+        records::decode(records, std::iter::once(&self.0), wanted, |_, bytes, columns| {
+            let column = &mut columns[0];
             let fits = match self.0 {
                 SqlType::Integer => push(bytes, |b| column.push_int(i32::from_be_bytes(b))),
                 SqlType::Bigint => push(bytes, |b| column.push_long(i64::from_be_bytes(b))),
@@ -73,14 +65,12 @@ impl Format for Kafka {
                     true
                 }
             };
-            if !fits {
-                column.push_null();
-                errors.push(RowError::new(row, format!("{} bytes are no {} of the KAFKA format", bytes.len(), self.0)));
+            if fits {
+                Ok(Read::Columns)
+            } else {
+                Err(format!("{} bytes are no {} of the KAFKA format", bytes.len(), self.0))
             }
-        }
-        let column = column.finish()?;
-        let columns = wanted.iter().map(|_| column.clone()).collect();
-        Ok(Decoded { columns, null: rows_of(&null_rows, rows), errors })
+        })
     }
 
     fn canonicalise(&self, columns: Vec<ArrayRef>, null: Option<&BooleanBuffer>) -> Result<Canonical> {
@@ -136,6 +126,7 @@ fn push<const N: usize>(bytes: &[u8], push: impl FnOnce([u8; N])) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::RowError;
 
     #[test]
     fn wrong_lengths_are_row_errors() -> Result<()> {

@@ -14,6 +14,7 @@ mod kafka;
 mod none;
 pub mod number;
 mod protobuf;
+mod records;
 pub mod sniff;
 pub mod temporal;
 pub mod windowed;

@@ -31,8 +31,8 @@ use arrow::datatypes::{
 use self::wire::{Field, Value, push_bytes, push_double, push_message, push_varint};
 use super::columns::Growing;
 use super::temporal::{civil, days_from_civil};
-use super::{Canonical, Decoded, Encoded, Format, FormatRef, rows_of};
-use crate::error::{Error, Result, RowError};
+use super::{Canonical, Decoded, Encoded, Format, FormatRef, records};
+use crate::error::{Error, Result};
 use crate::schema::Column;
 use crate::types::SqlType;
 
@@ -66,38 +66,17 @@ fn check(ty: &SqlType, column: &str) -> Result<()> {
 
 impl Format for Protobuf {
     fn decode(&self, records: &BinaryArray, wanted: &[usize]) -> Result<Decoded> {
-        let rows = records.len();
-        let mut columns: Vec<Growing> = self.types.iter().map(Growing::discard).collect();
-        for &i in wanted {
-            columns[i] = Growing::new(&self.types[i], rows);
-        }
-        let (mut null_rows, mut errors) = (Vec::new(), Vec::new());
-        for row in 0..rows {
-            if records.is_null(row) {
-                columns.iter_mut().for_each(Growing::push_null);
-                null_rows.push(row);
-                continue;
-            }
-            let read = wire::fields(records.value(row)).map_err(|what| (None, what)).and_then(|fields| {
-                self.types.iter().zip(&mut columns).enumerate().try_for_each(|(i, (ty, to))| {
-                    read_field(ty, &fields, i as u32 + 1, to).map_err(|what| (Some(&self.names[i]), what))
-                })
-            });
-            if let Err((column, what)) = read {
+        records::decode(records, self.types.iter(), wanted, |_, record, columns| {
+            let refused = |column: Option<&str>, what: &str| {
                 let place = column.map(|name| format!(", column `{name}`")).unwrap_or_default();
-                errors.push(RowError::new(row, format!("the Protobuf message cannot be read: {what}{place}")));
-                for column in &mut columns {
-                    column.truncate(row);
-                    column.push_null();
-                }
+                format!("the Protobuf message cannot be read: {what}{place}")
+            };
+            let fields = wire::fields(record).map_err(|what| refused(None, what))?;
+            for (i, (ty, to)) in self.types.iter().zip(columns).enumerate() {
+                read_field(ty, &fields, i as u32 + 1, to).map_err(|what| refused(Some(&self.names[i]), what))?;
             }
-        }
-        let mut finished: Vec<Option<Growing>> = columns.into_iter().map(Some).collect();
-        let arrays = wanted
-            .iter()
-            .map(|&i| finished[i].take().ok_or_else(|| Error::internal("a column is wanted twice"))?.finish())
-            .collect::<Result<_>>()?;
-        Ok(Decoded { columns: arrays, null: rows_of(&null_rows, rows), errors })
+            Ok(records::Read::Columns)
+        })
     }
 
     /// Defaults replace nulls at any depth, so it is done by writing and reading.

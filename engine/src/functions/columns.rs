@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, BooleanArray, BooleanBuilder,
-    ListBuilder, MapBuilder, MapFieldNames, PrimitiveArray, PrimitiveBuilder, StringArray, StringBuilder,
+    ListBuilder, MapBuilder, MapFieldNames, NullBufferBuilder, PrimitiveArray, PrimitiveBuilder, StringArray,
+    StringBuilder,
 };
+use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field};
 
 use crate::functions::scalar::Evaluated;
@@ -206,6 +208,38 @@ pub fn nullable3<A: Input, B: Input, C: Input, R: Output>(
 ) -> Evaluated {
     let (a, b, c) = (column::<A>(&args[0]), column::<B>(&args[1]), column::<C>(&args[2]));
     R::build(a.len(), |row| f(read::<A>(a, row), read::<B>(b, row), read::<C>(c, row)))
+}
+
+/// A STRING column written into one buffer, without a text of its own for each row. `write` appends the row's text; false
+/// is null.
+pub fn write_texts(
+    rows: usize,
+    bytes: usize,
+    mut write: impl FnMut(usize, &mut String) -> Result<bool, String>,
+) -> Evaluated {
+    let mut text = String::with_capacity(bytes);
+    let mut ends = Vec::with_capacity(rows + 1);
+    ends.push(0);
+    let mut valid = NullBufferBuilder::new(rows);
+    for row in 0..rows {
+        valid.append(write(row, &mut text)?);
+        ends.push(i32::try_from(text.len()).map_err(|_| "the texts of a run pass 2 GiB".to_string())?);
+    }
+    let offsets = OffsetBuffer::new(ScalarBuffer::from(ends));
+    let texts = StringArray::try_new(offsets, Buffer::from(text.into_bytes()), valid.finish());
+    Ok(Arc::new(texts.map_err(|e| e.to_string())?))
+}
+
+/// A STRING column from another: `write` appends what stands for a text.
+pub fn rewrite_texts(arg: &ArrayRef, mut write: impl FnMut(&str, &mut String)) -> Evaluated {
+    let texts = column::<Str>(arg);
+    write_texts(texts.len(), texts.value_data().len(), |row, out| {
+        let valid = texts.is_valid(row);
+        if valid {
+            write(texts.value(row), out);
+        }
+        Ok(valid)
+    })
 }
 
 /// Items `start..end` of each row of an ARRAY column; None where the array is null.

@@ -1,8 +1,8 @@
 //! Our scalar functions for batch SQL: DataFusion's planner finds them by ksqlDB's names.
 //!
 //! A call's types come from the registry, so `SUBSTRING`, `ROUND` or `CONCAT` mean the same in a bounded query as in a
-//! continuous one. Names that ksqlDB does not have stay DataFusion's. Functions with lambdas are left out: DataFusion
-//! has no place for them among the arguments.
+//! continuous one. Names that ksqlDB does not have stay DataFusion's. Functions with lambdas are in
+//! [`super::batch_lambdas`].
 
 use std::sync::Arc;
 
@@ -15,14 +15,15 @@ use datafusion::logical_expr::{
 use super::scalar::{self, CallContext};
 use super::udf::invoke;
 use super::{ArgType, Resolved};
+use crate::clock::{self, Clock, ManualClock};
 use crate::types::SqlType;
 
 /// Every scalar function without lambdas, under its name in lower case, which is how DataFusion looks names up, and
-/// in upper case, which is how ours fold.
-pub fn scalar_udfs() -> Vec<Arc<ScalarUDF>> {
+/// in upper case, which is how ours fold. Those of the present read `now_ms`: one instant for a whole query.
+pub fn scalar_udfs(now_ms: i64) -> Vec<Arc<ScalarUDF>> {
     scalar::names()
         .filter(|name| !scalar::takes_lambda(name))
-        .map(|name| Arc::new(ScalarUDF::new_from_impl(RegistryFunction::new(name))))
+        .map(|name| Arc::new(ScalarUDF::new_from_impl(RegistryFunction::new(name, now_ms))))
         .collect()
 }
 
@@ -31,15 +32,17 @@ struct RegistryFunction {
     name: String,
     aliases: Vec<String>,
     signature: Signature,
+    now_ms: i64,
 }
 
 impl RegistryFunction {
-    fn new(name: &'static str) -> Self {
+    fn new(name: &'static str, now_ms: i64) -> Self {
         let volatility = if scalar::is_deterministic(name) { Volatility::Immutable } else { Volatility::Volatile };
         Self {
             name: name.to_ascii_lowercase(),
             aliases: vec![name.to_string()],
             signature: Signature::user_defined(volatility),
+            now_ms,
         }
     }
 
@@ -61,7 +64,7 @@ impl RegistryFunction {
                     .or_else(|_| scalar::resolve(&self.name, &narrowed))
                     .map_err(|_| refused)
             })
-            .map_err(|e| DataFusionError::Plan(e.to_string()))
+            .map_err(|e| DataFusionError::Plan(e.message().to_string()))
     }
 }
 
@@ -111,7 +114,12 @@ impl ScalarUDFImpl for RegistryFunction {
                 .zip(&expected)
                 .map(|(column, ty)| super::values::conform(Arc::clone(column), ty))
                 .collect::<Result<Vec<_>, _>>()?;
-            evaluate(&columns, &CallContext { types: &resolved.args, returns: &resolved.returns, rows, lambdas: &[] })
+            let context = CallContext { types: &resolved.args, returns: &resolved.returns, rows, lambdas: &[] };
+            if deterministic {
+                return evaluate(&columns, &context);
+            }
+            let clock: Arc<dyn Clock> = ManualClock::at(self.now_ms);
+            clock::with(&clock, || evaluate(&columns, &context))
         })
     }
 }
@@ -125,7 +133,7 @@ mod tests {
 
     fn context() -> SessionContext {
         let context = SessionContext::new();
-        scalar_udfs().into_iter().for_each(|f| context.register_udf((*f).clone()));
+        scalar_udfs(0).into_iter().for_each(|f| context.register_udf((*f).clone()));
         context
     }
 

@@ -4,8 +4,10 @@
 //! resolves a call to the types its arguments must have; `plan::compile` fetches the evaluation for exactly those types.
 
 pub mod aggregate;
+pub mod batch_lambdas;
 pub mod columns;
 pub mod datafusion;
+pub mod ordinary;
 pub mod scalar;
 pub mod signature;
 pub mod table;
@@ -67,7 +69,20 @@ pub struct FunctionInfo {
     pub kind: FunctionKind,
     pub category: &'static str,
     pub description: &'static str,
+    pub example: Example,
+    /// How it differs from DataFusion's function of the same name.
+    pub differs: Option<&'static str>,
     pub signatures: Vec<SignatureInfo>,
+}
+
+/// A call and what it gives, as the documentation shows it and the tests run it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Example {
+    pub call: &'static str,
+    /// For an aggregate, the type of its column `v` and the values in it: `INT`, `1, null, 2`.
+    pub over: Option<(&'static str, &'static str)>,
+    /// The value as text; those of a table function's rows one after the other.
+    pub gives: &'static str,
 }
 
 #[derive(Debug, Clone)]
@@ -76,6 +91,11 @@ pub struct SignatureInfo {
     pub arguments: Vec<(String, String, bool)>,
     pub returns: String,
     pub description: String,
+}
+
+/// An error of ours for DataFusion's planner.
+pub(crate) fn batch_error(error: crate::error::Error) -> ::datafusion::common::DataFusionError {
+    ::datafusion::common::DataFusionError::Plan(error.message().to_string())
 }
 
 /// The kind of a function by name (any case), or None.
@@ -91,7 +111,17 @@ pub fn kind_of(name: &str) -> Option<FunctionKind> {
     }
 }
 
-/// Every function, sorted by name.
+/// Every function that ksqlDB has, too, sorted by name; unless `strict`, those of ordinary SQL as well.
+pub fn list_all(strict: bool) -> Vec<FunctionInfo> {
+    let mut all = list();
+    if !strict {
+        all.extend(ordinary::list());
+        all.sort_by_key(|f| f.name);
+    }
+    all
+}
+
+/// Every function that ksqlDB has, too, sorted by name.
 pub fn list() -> Vec<FunctionInfo> {
     let mut all = scalar::list();
     all.extend(aggregate::list());
@@ -100,9 +130,21 @@ pub fn list() -> Vec<FunctionInfo> {
     all
 }
 
-/// Picks the overload of a scalar function (ksqlDB's rules: exact first, then implicit widening, variadic last).
-pub fn resolve_scalar(name: &str, args: &[ArgType]) -> Result<Resolved> {
+/// Picks the overload of a scalar function (ksqlDB's rules: exact first, then implicit widening, variadic last). What
+/// ksqlDB does not have is looked for in ordinary SQL, unless `strict`.
+pub fn resolve_scalar(name: &str, args: &[ArgType], strict: bool) -> Result<Resolved> {
+    if !strict && kind_of(name).is_none() && ordinary::exists(name) {
+        return ordinary::resolve(name, args);
+    }
     scalar::resolve(name, args)
+}
+
+/// The evaluation of a call that was resolved to exactly these types, and whether it may be computed ahead.
+pub fn evaluation(name: &str, args: &[ArgType]) -> Result<(scalar::Evaluation, bool)> {
+    if kind_of(name).is_none() && ordinary::exists(name) {
+        return ordinary::evaluation(name, args);
+    }
+    scalar::evaluation(name, args)
 }
 
 /// The types of the parameters of the lambda at `index`, given the other arguments' types.

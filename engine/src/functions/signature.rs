@@ -223,7 +223,7 @@ fn rank_of_number(ty: &SqlType) -> Option<u8> {
 }
 
 /// Numbers widen; a text is read where a date or time is expected.
-fn widens(from: &SqlType, to: &SqlType) -> bool {
+pub fn widens(from: &SqlType, to: &SqlType) -> bool {
     *from == SqlType::String && to.is_temporal()
         || matches!((rank_of_number(from), rank_of_number(to)), (Some(from), Some(to)) if from < to)
 }

@@ -98,7 +98,7 @@ pub struct ProducerId(pub String);
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct StoreId {
     pub query: String,
-    /// Number of the step in the lowered plan.
+    /// Number of the store among those of the query.
     pub step: u32,
     pub partition: u32,
 }

@@ -25,6 +25,9 @@ use crate::schema::Schema;
 use crate::state::{StateChanges, StateTable};
 use crate::types::SqlType;
 
+/// Where the row's own columns begin in a state table.
+const ROW_COLUMNS: usize = 5;
+
 pub struct KeyedRows {
     key_types: Vec<DataType>,
     windowed: bool,
@@ -180,7 +183,7 @@ impl KeyedRows {
         for table in &changes.tables {
             let deleted = table.rows.column(1).as_boolean().values().clone();
             let long = |i: usize| table.rows.column(i).as_primitive::<Int64Type>().clone();
-            let columns = table.rows.columns()[5..].to_vec();
+            let columns = Self::row_columns(table).to_vec();
             let rows = Rows {
                 window: self.windowed.then(|| Windows { start: long(3), end: long(4) }),
                 null_value: some_bits(deleted),
@@ -194,6 +197,11 @@ impl KeyedRows {
         }
         self.touched.enabled = tracked;
         Ok(())
+    }
+
+    /// The key and value columns of a table of its state.
+    pub fn row_columns(table: &StateTable) -> &[ArrayRef] {
+        &table.rows.columns()[ROW_COLUMNS..]
     }
 
     pub fn lookup(&self, lookup: &Lookup) -> Result<Vec<Rows>> {
@@ -234,6 +242,12 @@ impl KeyedRows {
     pub fn size(&self) -> (u64, u64) {
         (self.rows.len() as u64, (self.keys.bytes() + self.rows.bytes()) as u64)
     }
+}
+
+/// State tables under another number: an operator of several stores tells them apart by it.
+pub fn numbered(mut tables: Vec<StateTable>, number: u32) -> StateChanges {
+    tables.iter_mut().for_each(|table| table.table = number);
+    StateChanges { tables }
 }
 
 /// The rows of a table's run that have a key, and how many had none. A null key is no key (ksqlDB: such records are ignored).

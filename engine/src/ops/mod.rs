@@ -18,6 +18,7 @@
 //! | [`stream_table`] | stream rows beside the table's current row | last row per key |
 //! | [`stream_stream`] | rows of two streams close in time | both sides' rows |
 //! | [`table_table`] | rows of two tables by their key | last row per key of both |
+//! | [`foreign_key`] | rows of two tables by a column of the left one, in three parts | left rows with the right rows' keys, right rows, subscriptions |
 //! | [`compact`] | a table's changes → the last per key and group | what is held back |
 //! | [`limit`] | the first n rows | rows left |
 
@@ -26,6 +27,7 @@ pub mod compact;
 pub mod evaluate;
 pub mod filter;
 pub mod flat_map;
+pub mod foreign_key;
 pub mod group;
 pub mod groups;
 pub mod keyed_rows;

@@ -23,9 +23,9 @@ pub struct Pipeline {
 }
 
 pub(crate) struct Wired {
-    pub step: u32,
+    /// Number of the store that keeps its state, if it has some.
+    pub store: Option<u32>,
     pub operator: Box<dyn Operator>,
-    pub stateful: bool,
     /// The operator its rows go to, and as which input; none: out of the stage.
     pub to: Option<(usize, InputId)>,
     /// The operator its first input comes from.
@@ -109,14 +109,15 @@ impl Pipeline {
         Ok(())
     }
 
-    /// State rows changed since the last call, by step number.
+    /// State rows changed since the last call, by store number.
     pub fn take_changes(&mut self) -> Result<Vec<(u32, StateChanges)>> {
         let mut all = Vec::new();
-        for wired in self.operators.iter_mut().filter(|wired| wired.stateful) {
-            if let Some(changes) = wired.operator.take_changes()?
+        for wired in &mut self.operators {
+            if let Some(store) = wired.store
+                && let Some(changes) = wired.operator.take_changes()?
                 && !changes.is_empty()
             {
-                all.push((wired.step, changes));
+                all.push((store, changes));
             }
         }
         Ok(all)
@@ -137,25 +138,27 @@ impl Pipeline {
         Ok(())
     }
 
-    /// Steps that hold state.
-    pub fn stateful_steps(&self) -> Vec<u32> {
-        self.operators.iter().filter(|wired| wired.stateful).map(|wired| wired.step).collect()
+    /// Numbers of the stores that keep the state of these operators.
+    pub fn stores(&self) -> Vec<u32> {
+        self.operators.iter().filter_map(|wired| wired.store).collect()
     }
 
     /// Puts changes, or a snapshot, back.
-    pub fn apply(&mut self, step: u32, changes: &StateChanges) -> Result<()> {
-        match self.operators.iter_mut().find(|wired| wired.step == step) {
+    pub fn apply(&mut self, store: u32, changes: &StateChanges) -> Result<()> {
+        match self.operators.iter_mut().find(|wired| wired.store == Some(store)) {
             Some(wired) => wired.operator.apply(changes),
-            None => Err(Error::internal(format!("state of step {step}, which this stage does not have"))),
+            None => Err(Error::internal(format!("state of store {store}, which this stage does not have"))),
         }
     }
 
-    /// All state, by step number.
+    /// All state, by store number.
     pub fn snapshot(&self) -> Result<Vec<(u32, StateChanges)>> {
         let mut all = Vec::new();
-        for wired in self.operators.iter().filter(|wired| wired.stateful) {
-            if let Some(state) = wired.operator.snapshot()? {
-                all.push((wired.step, state));
+        for wired in &self.operators {
+            if let Some(store) = wired.store
+                && let Some(state) = wired.operator.snapshot()?
+            {
+                all.push((store, state));
             }
         }
         Ok(all)

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Several expressions give an object of parts, some of which may be null. A failing expression is null. Rows whose
-//! value is null as a whole keep it; their key is made from what they have, the old key.
+//! value is null as a whole keep it; an expression over the old key alone is evaluated for them too, any other is null.
 
 use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::SchemaRef;
@@ -21,10 +21,16 @@ use crate::rows::{Rows, batch_of};
 use crate::schema::Schema;
 
 pub struct Rekey {
-    keys: Vec<Evaluator>,
+    keys: Vec<KeyPart>,
     /// Position in the input of each value column of the result.
     values: Vec<usize>,
     schema: SchemaRef,
+}
+
+struct KeyPart {
+    evaluator: Evaluator,
+    /// It reads nothing but the old key, which rows without a value have, too.
+    of_key: bool,
 }
 
 impl Rekey {
@@ -32,7 +38,11 @@ impl Rekey {
         let arrow = input.to_arrow();
         let keys = key
             .iter()
-            .map(|named| Evaluator::new(&named.expr, &arrow, format!("PartitionBy/{}", named.name)))
+            .map(|named| {
+                let evaluator = Evaluator::new(&named.expr, &arrow, format!("PartitionBy/{}", named.name))?;
+                let of_key = named.expr.reads_only(&|name| input.key.iter().any(|column| column.name == name));
+                Ok(KeyPart { evaluator, of_key })
+            })
             .collect::<Result<Vec<_>>>()?;
         let values = output
             .value
@@ -58,7 +68,11 @@ impl Operator for Rekey {
         let nulls = null_values(rows);
         let mut columns: Vec<ArrayRef> = Vec::with_capacity(self.keys.len() + self.values.len());
         for key in &self.keys {
-            columns.push(key.evaluate(&rows.columns, &rows.time, nulls, ctx)?);
+            let values = key.evaluator.evaluate(&rows.columns, &rows.time, nulls, ctx)?;
+            columns.push(match nulls.filter(|_| !key.of_key) {
+                Some(nulls) => null_where(&values, nulls)?,
+                None => values,
+            });
         }
         for &index in &self.values {
             let values = rows.columns.column(index);

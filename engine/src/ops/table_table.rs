@@ -19,7 +19,7 @@ use crate::error::Result;
 use crate::kernels::row_store::Source;
 use crate::ops::evaluate::some_bits;
 use crate::ops::filter::null_row_values;
-use crate::ops::keyed_rows::{KeyedRows, with_keys};
+use crate::ops::keyed_rows::{KeyedRows, numbered, with_keys};
 use crate::ops::{InputId, Lookup, OpContext, Operator, Output, Then};
 use crate::plan::steps::JoinKind;
 use crate::rows::{Change, OldRows, Rows, batch_of};
@@ -131,7 +131,7 @@ impl Operator for TableTableJoin {
 
     fn apply(&mut self, changes: &StateChanges) -> Result<()> {
         for table in &changes.tables {
-            let one = StateChanges { tables: vec![table.clone()] };
+            let one = numbered(vec![table.clone()], 0);
             self.tables[usize::from(table.table != 0)].apply(&one)?;
         }
         Ok(())
@@ -178,11 +178,7 @@ impl Operator for TableTableJoin {
 }
 
 /// The left table's changes as table 0, the right one's as table 1.
-fn both(left: StateChanges, right: StateChanges) -> StateChanges {
-    let mut tables = left.tables;
-    for mut table in right.tables {
-        table.table = 1;
-        tables.push(table);
-    }
-    StateChanges { tables }
+fn both(mut left: StateChanges, right: StateChanges) -> StateChanges {
+    left.tables.extend(numbered(right.tables, 1).tables);
+    left
 }

@@ -3,7 +3,8 @@
 //! Before binding, one pass over sqlparser's tree makes comparisons two-valued where it matters (inside NOT, in the
 //! SELECT list, in CASE …): `a = b` becomes `(a = b) IS TRUE`. Top-level conditions of WHERE, HAVING and ON stay as they
 //! are, since null and false act alike there and joins must see their keys. Function names are ours first, DataFusion's
-//! where ksqlDB has none. DataFusion then applies all its rules: the plan is bounded.
+//! where ksqlDB has none; an aggregate with DISTINCT or OVER, which ksqlDB does not have, is DataFusion's. DataFusion then
+//! applies all its rules: the plan is bounded.
 
 use std::collections::{BTreeSet, HashMap};
 use std::ops::ControlFlow;
@@ -25,9 +26,9 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use futures::StreamExt;
 use sqlparser::ast::{
-    BinaryOperator, ExcludeSelectItem, Expr, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, Query,
-    Select, SelectItem, SetExpr, Statement, TableFactor, UnaryOperator, Visit, VisitMut, Visitor, VisitorMut,
-    WildcardAdditionalOptions,
+    BinaryOperator, DuplicateTreatment, ExcludeSelectItem, Expr, FunctionArguments, GroupByExpr, Ident, JoinConstraint,
+    JoinOperator, ObjectName, ObjectNamePart, OneOrManyWithParens, Query, Select, SelectItem, SetExpr, Statement,
+    TableFactor, UnaryOperator, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 
 use crate::Engine;
@@ -127,8 +128,25 @@ fn translate(error: DataFusionError) -> Error {
         },
         DataFusionError::ResourcesExhausted(message) => Error::limit(message)
             .with_hint("a batch query may use 4 GiB of memory; select fewer columns or rows, or aggregate first"),
-        other => Error::statement(other.strip_backtrace()),
+        DataFusionError::Plan(message) | DataFusionError::Execution(message) => Error::statement(message),
+        DataFusionError::NotImplemented(message) => Error::statement(format!("not possible yet: {message}")),
+        DataFusionError::SchemaError(error, _) => Error::statement(error.to_string()),
+        DataFusionError::ArrowError(error, _) => {
+            Error::statement(crate::functions::values::arithmetic::message(*error))
+        }
+        // What happened is the innermost; the layers around it only say where in DataFusion.
+        DataFusionError::Context(_, inner) | DataFusionError::Diagnostic(_, inner) => translate(*inner),
+        DataFusionError::Collection(mut errors) if !errors.is_empty() => translate(errors.remove(0)),
+        DataFusionError::Shared(inner) => Error::statement(plain(&inner)),
+        other => Error::statement(plain(&other)),
     }
+}
+
+/// An error's text without the names of DataFusion's parts in front.
+fn plain(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    let prefixes = ["Error during planning: ", "Execution error: ", "Schema error: "];
+    prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(&text).to_string()
 }
 
 fn bind(engine: &Engine, mut query: Query, queue: Arc<ResultQueue>) -> Result<(SessionState, LogicalPlan)> {
@@ -138,6 +156,7 @@ fn bind(engine: &Engine, mut query: Query, queue: Arc<ResultQueue>) -> Result<(S
         exclude_from_wildcards(&mut query, &pseudo);
     }
     two_valued(&mut query);
+    let ordered = settle_calls(&mut query);
     let mut tables: HashMap<String, Arc<dyn TableSource>> = HashMap::new();
     for name in relations(&query) {
         if let Some(source) = catalog.source(&name) {
@@ -147,6 +166,10 @@ fn bind(engine: &Engine, mut query: Query, queue: Arc<ResultQueue>) -> Result<(S
     }
     let mut config = SessionConfig::new().with_batch_size(8192);
     config.options_mut().sql_parser.map_string_types_to_utf8view = false;
+    if ordered {
+        // Partial results of several threads would meet in any order.
+        config = config.with_target_partitions(1);
+    }
     let pool = datafusion::execution::memory_pool::GreedyMemoryPool::new(BATCH_MEMORY_BYTES_MAX);
     let runtime = datafusion::execution::runtime_env::RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
@@ -165,11 +188,18 @@ fn bind(engine: &Engine, mut query: Query, queue: Arc<ResultQueue>) -> Result<(S
         catalog: &catalog,
         tables,
         state: &state,
-        scalars: crate::functions::datafusion::scalar_udfs()
+        scalars: crate::functions::datafusion::scalar_udfs(now_ms)
             .into_iter()
             .map(|f| (f.name().to_uppercase(), f))
             .collect(),
-        aggregates: Vec::<Arc<AggregateUDF>>::new().into_iter().map(|f| (f.name().to_uppercase(), f)).collect(),
+        lambdas: crate::functions::batch_lambdas::higher_order_udfs()
+            .into_iter()
+            .map(|f| (f.name().to_uppercase(), f))
+            .collect(),
+        aggregates: crate::functions::aggregate::datafusion::datafusion_udafs()
+            .into_iter()
+            .map(|f| (f.name().to_uppercase(), f))
+            .collect(),
     };
     let options = ParserOptions {
         enable_ident_normalization: false,
@@ -187,6 +217,7 @@ struct Context<'a> {
     tables: HashMap<String, Arc<dyn TableSource>>,
     state: &'a SessionState,
     scalars: HashMap<String, Arc<ScalarUDF>>,
+    lambdas: HashMap<String, Arc<HigherOrderUDF>>,
     aggregates: HashMap<String, Arc<AggregateUDF>>,
 }
 
@@ -219,14 +250,18 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_higher_order_meta(&self, name: &str) -> Option<Arc<HigherOrderUDF>> {
-        self.state.higher_order_functions().get(&name.to_lowercase()).cloned()
+        self.lambdas
+            .get(&name.to_uppercase())
+            .or_else(|| self.state.higher_order_functions().get(&name.to_lowercase()))
+            .cloned()
     }
 
     fn get_aggregate_meta(&self, name: &str) -> Option<Arc<AggregateUDF>> {
-        self.aggregates
-            .get(&name.to_uppercase())
-            .or_else(|| self.state.aggregate_functions().get(&name.to_lowercase()))
-            .cloned()
+        let (name, ours) = match name.strip_suffix(ORDINARY) {
+            Some(name) => (name, None),
+            None => (name, self.aggregates.get(&name.to_uppercase())),
+        };
+        ours.or_else(|| self.state.aggregate_functions().get(&name.to_lowercase())).cloned()
     }
 
     fn get_window_meta(&self, name: &str) -> Option<Arc<WindowUDF>> {
@@ -246,7 +281,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn higher_order_function_names(&self) -> Vec<String> {
-        self.state.higher_order_functions().keys().cloned().collect()
+        self.lambdas.keys().chain(self.state.higher_order_functions().keys()).cloned().collect()
     }
 
     fn udaf_names(&self) -> Vec<String> {
@@ -341,6 +376,50 @@ fn each_select(query: &mut Query, change: &mut dyn FnMut(&mut Select)) {
     }
     let _done = query.visit(&mut Selects(change));
 }
+
+/// Behind the name of an aggregate that is to be DataFusion's. No name can end like this.
+const ORDINARY: &str = " (ordinary)";
+
+/// Marks the aggregates with clauses that ksqlDB's do not have, and keeps the case of lambdas' parameters, which is folded
+/// already. Whether aggregates of ksqlDB alone are called: those may depend on the order of rows.
+fn settle_calls(query: &mut Query) -> bool {
+    struct Calls {
+        ordered: bool,
+    }
+    impl VisitorMut for Calls {
+        type Break = ();
+        fn pre_visit_expr(&mut self, expr: &mut Expr) -> ControlFlow<()> {
+            if let Expr::Lambda(lambda) = expr {
+                let parameters = match &mut lambda.params {
+                    OneOrManyWithParens::One(one) => std::slice::from_mut(one),
+                    OneOrManyWithParens::Many(many) => many.as_mut_slice(),
+                };
+                parameters.iter_mut().for_each(|parameter| parameter.name.quote_style = Some('"'));
+            }
+            let Expr::Function(function) = expr else { return ControlFlow::Continue(()) };
+            let distinct = match &function.args {
+                FunctionArguments::List(list) => list.duplicate_treatment == Some(DuplicateTreatment::Distinct),
+                _ => false,
+            };
+            if let [ObjectNamePart::Identifier(name)] = &mut function.name.0[..]
+                && crate::functions::aggregate::exists(&name.value)
+            {
+                self.ordered |= !IN_ANY_ORDER.contains(&name.value.to_uppercase().as_str());
+                if distinct || function.over.is_some() {
+                    name.value.push_str(ORDINARY);
+                }
+            }
+            ControlFlow::Continue(())
+        }
+    }
+    let mut calls = Calls { ordered: false };
+    // The visitor never breaks.
+    let _done = query.visit(&mut calls);
+    calls.ordered
+}
+
+/// Aggregates whose result does not depend on the order of rows.
+const IN_ANY_ORDER: [&str; 8] = ["COUNT", "SUM", "AVG", "MIN", "MAX", "COUNT_DISTINCT", "TOPK", "TOPKDISTINCT"];
 
 /// Makes comparisons two-valued wherever null and false would differ.
 fn two_valued(query: &mut Query) {

@@ -155,6 +155,17 @@ impl Expr {
         }
     }
 
+    /// Whether every column it reads is `known`; parameters of its lambdas are.
+    pub fn reads_only(&self, known: &dyn Fn(&str) -> bool) -> bool {
+        match &self.kind {
+            ExprKind::Column(name) => known(name),
+            ExprKind::Lambda { parameters, body } => {
+                body.reads_only(&|name| parameters.iter().any(|(parameter, _)| parameter == name) || known(name))
+            }
+            _ => self.children().iter().all(|child| child.reads_only(known)),
+        }
+    }
+
     /// `self` as `ty`; no node is added when it has that type already.
     pub fn cast_to(self, ty: SqlType) -> Self {
         if self.ty == ty {

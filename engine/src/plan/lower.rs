@@ -12,7 +12,8 @@
 //!
 //! Old rows of tables are asked for only where something needs them: a table's filter, HAVING, and re-grouping.
 //!
-//! Steps are numbered in the order they are built, inputs first, through all stages; state belongs to a step's number.
+//! Steps with state are numbered in the order they are built, inputs first, through all stages; a started query keeps
+//! the state of each under a store number of its own (see [`super::adopt`]).
 
 use super::expr::{Expr, ExprKind};
 use super::steps::{Aggregate, Join, JoinKind, JoinShape, NamedExpr, Plan, Scan, Step, StepKind, TableFunctionCall};
@@ -23,6 +24,10 @@ use crate::ops::aggregate::AggregateRows;
 use crate::ops::compact::Compacted;
 use crate::ops::filter::Filter;
 use crate::ops::flat_map::FlatMap;
+use crate::ops::foreign_key::Travelling;
+use crate::ops::foreign_key::left::ForeignKeyLeft;
+use crate::ops::foreign_key::result::ForeignKeyResult;
+use crate::ops::foreign_key::right::ForeignKeyRight;
 use crate::ops::group::{Group, grouped_schema};
 use crate::ops::limit::Limit;
 pub use crate::ops::pipeline::Pipeline;
@@ -75,12 +80,17 @@ pub struct OperatorSettings {
 /// A stage's operators as a tree, inputs below.
 enum Node {
     Input(InputId),
-    Operator { step: u32, spec: Box<Spec>, inputs: Vec<Node> },
+    /// `store`: where the state of a step that has some is kept.
+    Operator {
+        store: Option<u32>,
+        spec: Box<Spec>,
+        inputs: Vec<Node>,
+    },
 }
 
 /// Everything an operator is built from.
 enum Spec {
-    SourceTable { schema: Schema, windowed: bool, old: bool, kept: bool },
+    SourceTable { source: String, schema: Schema, windowed: bool, old: bool, kept: bool },
     Filter { predicate: Expr, schema: Schema, old: bool, place: &'static str },
     Project { key: Vec<NamedExpr>, value: Vec<NamedExpr>, input: Schema, output: Schema, old: bool },
     FlatMap { functions: Vec<TableFunctionCall>, input: Schema, output: Schema },
@@ -90,12 +100,26 @@ enum Spec {
     StreamTable { kind: JoinKind, right: Schema, right_windowed: bool, output: Schema },
     TableTable { kind: JoinKind, left: Schema, right: Schema, windowed: bool, output: Schema, old: bool },
     StreamStream { kind: JoinKind, within: Within, left: Schema, right: Schema, windowed: bool, output: Schema },
+    ForeignKeyLeft { foreign_key: Expr, join: Box<ForeignKeyJoin> },
+    ForeignKeyRight { join: Box<ForeignKeyJoin> },
+    ForeignKeyResult { join: Box<ForeignKeyJoin>, old: bool, kept: bool },
     Limit(u64),
+}
+
+/// What the parts of a foreign-key join are built from.
+#[derive(Clone)]
+struct ForeignKeyJoin {
+    kind: JoinKind,
+    left: Schema,
+    left_key_format: FormatSpec,
+    right: Schema,
+    travelling: Travelling,
+    output: Schema,
 }
 
 /// Cuts a plan into stages; a shape that cannot run yet is refused by name.
 pub fn lower(plan: &Plan) -> Result<Vec<Stage>> {
-    let mut lowering = Lowering { stages: Vec::new(), next_step: 0 };
+    let mut lowering = Lowering { stages: Vec::new(), next_store: 0 };
     let mut inputs = Vec::new();
     // A plan that is a scan and nothing else keeps a source table for pulls.
     let kept = plan.sink.is_some() || matches!(plan.root.kind, StepKind::Scan(_));
@@ -103,13 +127,13 @@ pub fn lower(plan: &Plan) -> Result<Vec<Stage>> {
     if let Some(limit) = plan.limit {
         root = lowering.operator(Spec::Limit(limit), vec![root]);
     }
-    lowering.finish(&plan.root.schema, &plan.root, root, inputs, StageOutput::Result);
+    lowering.finish(&plan.root.schema, Form::of(&plan.root), root, inputs, StageOutput::Result);
     Ok(lowering.stages)
 }
 
 struct Lowering {
     stages: Vec<Stage>,
-    next_step: u32,
+    next_store: u32,
 }
 
 /// What the steps above ask of a step's rows.
@@ -135,6 +159,7 @@ impl Lowering {
                     return Ok(input);
                 }
                 let spec = Spec::SourceTable {
+                    source: scan.source.clone(),
                     schema: step.schema.clone(),
                     windowed: step.windowed.is_some(),
                     old: asked.old,
@@ -194,7 +219,7 @@ impl Lowering {
         let below = self.node(input, Asked::NOTHING, &mut below_inputs)?;
         let node = self.operator(spec, vec![below]);
         let output = StageOutput::Repartition { key_format: format.clone() };
-        let stage = self.finish(&step.schema, step, node, below_inputs, output);
+        let stage = self.finish(&step.schema, Form::of(step), node, below_inputs, output);
         Ok(next_input(inputs, stage))
     }
 
@@ -216,7 +241,7 @@ impl Lowering {
             let below = self.node(input, below_asks, &mut below_inputs)?;
             let node = self.operator(group, vec![below]);
             let output = StageOutput::Repartition { key_format: aggregate.key_format.clone() };
-            let stage = self.finish(&grouped_schema(aggregate), input, node, below_inputs, output);
+            let stage = self.finish(&grouped_schema(aggregate), Form::of(input), node, below_inputs, output);
             next_input(inputs, stage)
         };
         let old = asked.old || aggregate.having.is_some();
@@ -270,28 +295,83 @@ impl Lowering {
                 };
                 Ok(self.operator(spec, vec![left, right]))
             }
-            JoinShape::ForeignKey { .. } => Err(not_built("a foreign-key join")),
+            JoinShape::ForeignKey { left_expr } => self.foreign_key_join(step, join, left_expr, asked, inputs),
         }
     }
 
-    fn operator(&mut self, spec: Spec, inputs: Vec<Node>) -> Node {
-        let step = self.next_step;
-        self.next_step += 1;
-        Node::Operator { step, spec: Box::new(spec), inputs }
+    /// Three stages: asks leave the left table's partitions for those of the right one, answers come back.
+    fn foreign_key_join(
+        &mut self,
+        step: &Step,
+        join: &Join,
+        foreign_key: &Expr,
+        asked: Asked,
+        inputs: &mut Vec<StageInput>,
+    ) -> Result<Node> {
+        let travelling = Travelling::new(join, &foreign_key.ty, &step.schema);
+        let (asks, answers) = (travelling.asks.clone(), travelling.answers.clone());
+        let (left_key_format, right_key_format) = (key_format(&join.left)?, key_format(&join.right)?);
+        let parts = Box::new(ForeignKeyJoin {
+            kind: join.kind,
+            left: join.left.schema.clone(),
+            left_key_format: left_key_format.clone(),
+            right: join.right.schema.clone(),
+            travelling,
+            output: step.schema.clone(),
+        });
+        let mut left_inputs = Vec::new();
+        let left_input = self.node(&join.left, Asked::NOTHING, &mut left_inputs)?;
+        let left = Spec::ForeignKeyLeft { foreign_key: foreign_key.clone(), join: parts.clone() };
+        let left = self.operator(left, vec![left_input]);
+        let output = StageOutput::Repartition { key_format: right_key_format };
+        let left_stage = self.finish(&asks, Form::STREAM, left, left_inputs, output);
+
+        let mut right_inputs = Vec::new();
+        let asks = next_input(&mut right_inputs, left_stage);
+        let right = self.node(&join.right, Asked::NOTHING, &mut right_inputs)?;
+        let right = self.operator(Spec::ForeignKeyRight { join: parts.clone() }, vec![asks, right]);
+        let output = StageOutput::Repartition { key_format: left_key_format };
+        let right_stage = self.finish(&answers, Form::of(step), right, right_inputs, output);
+
+        let answers = next_input(inputs, right_stage);
+        let Asked { old, kept } = asked;
+        Ok(self.operator(Spec::ForeignKeyResult { join: parts, old, kept }, vec![answers]))
     }
 
-    fn finish(
-        &mut self,
-        schema: &Schema,
-        step: &Step,
-        root: Node,
-        inputs: Vec<StageInput>,
-        output: StageOutput,
-    ) -> u32 {
+    fn operator(&mut self, spec: Spec, inputs: Vec<Node>) -> Node {
+        let store = spec.is_stateful().then_some(self.next_store);
+        self.next_store += u32::from(store.is_some());
+        Node::Operator { store, spec: Box::new(spec), inputs }
+    }
+
+    fn finish(&mut self, schema: &Schema, form: Form, root: Node, inputs: Vec<StageInput>, output: StageOutput) -> u32 {
         let id = self.stages.len() as u32;
-        let (schema, table, windowed) = (schema.clone(), step.table, step.windowed.is_some());
+        let (schema, Form { table, windowed }) = (schema.clone(), form);
         self.stages.push(Stage { id, inputs, output, schema, table, windowed, root });
         id
+    }
+}
+
+/// What a stage puts out.
+#[derive(Clone, Copy)]
+struct Form {
+    table: bool,
+    windowed: bool,
+}
+
+impl Form {
+    const STREAM: Form = Form { table: false, windowed: false };
+
+    fn of(step: &Step) -> Form {
+        Form { table: step.table, windowed: step.windowed.is_some() }
+    }
+}
+
+/// How the keys of a table's topic are written, by which it is partitioned.
+fn key_format(table: &Step) -> Result<FormatSpec> {
+    match table.scans()[..] {
+        [scan] => Ok(scan.key_format.clone()),
+        _ => Err(Error::internal("a side of a foreign-key join is one source")),
     }
 }
 
@@ -304,10 +384,6 @@ fn is_column(expr: &Expr, name: &str) -> bool {
     matches!(&expr.kind, ExprKind::Column(column) if column == name)
 }
 
-fn not_built(what: &str) -> Error {
-    Error::statement(format!("{what} is not built yet"))
-}
-
 impl Stage {
     /// Operators in the order they feed each other, and where each input enters.
     pub(crate) fn wire(&self, settings: &OperatorSettings) -> Result<(Vec<Wired>, Vec<Option<(usize, InputId)>>)> {
@@ -316,6 +392,41 @@ impl Stage {
         wire(&self.root, settings, &mut operators, &mut entries)?;
         Ok((operators, entries))
     }
+
+    /// Gives the steps with state the stores they were assigned: step `n` the `n`th.
+    pub(crate) fn use_stores(&mut self, stores: &[u32]) -> Result<()> {
+        fn assign(node: &mut Node, stores: &[u32]) -> Result<()> {
+            let Node::Operator { store, inputs, .. } = node else { return Ok(()) };
+            if let Some(store) = store {
+                let assigned = stores.get(*store as usize).copied();
+                *store = assigned.ok_or_else(|| Error::internal(format!("step {store} was assigned no store")))?;
+            }
+            inputs.iter_mut().try_for_each(|input| assign(input, stores))
+        }
+        assign(&mut self.root, stores)
+    }
+}
+
+/// A step with state, as the next form of its query may know it again.
+pub(crate) struct StatefulStep {
+    /// What a user calls it.
+    pub name: String,
+    /// All that its state depends on, as text: two steps of the same definition may take each other's state.
+    pub definition: String,
+}
+
+/// The steps with state in their order, which is that of [`Stage::use_stores`].
+pub(crate) fn stateful_steps(stages: &[Stage]) -> Vec<StatefulStep> {
+    fn collect(node: &Node, steps: &mut Vec<StatefulStep>) {
+        let Node::Operator { store, spec, inputs } = node else { return };
+        inputs.iter().for_each(|input| collect(input, steps));
+        if store.is_some() {
+            steps.push(spec.stateful_step());
+        }
+    }
+    let mut steps = Vec::new();
+    stages.iter().for_each(|stage| collect(&stage.root, &mut steps));
+    steps
 }
 
 /// Where an operator's rows come from.
@@ -331,9 +442,9 @@ fn wire(
     operators: &mut Vec<Wired>,
     entries: &mut [Option<(usize, InputId)>],
 ) -> Result<Below> {
-    let (step, spec, inputs) = match node {
+    let (store, spec, inputs) = match node {
         Node::Input(input) => return Ok(Below::Input(*input)),
-        Node::Operator { step, spec, inputs } => (*step, spec, inputs),
+        Node::Operator { store, spec, inputs } => (*store, spec, inputs),
     };
     let mut below = Vec::with_capacity(inputs.len());
     for input in inputs {
@@ -347,9 +458,8 @@ fn wire(
         }
     }
     operators.push(Wired {
-        step,
+        store,
         operator: spec.build(settings)?,
-        stateful: spec.is_stateful(),
         to: None,
         from: match below.first() {
             Some(Below::Operator(operator)) => Some(*operator),
@@ -363,9 +473,13 @@ impl Spec {
     fn is_stateful(&self) -> bool {
         match self {
             Spec::SourceTable { old, kept, .. } => *old || *kept,
-            Spec::Aggregate { .. } | Spec::StreamTable { .. } | Spec::TableTable { .. } | Spec::StreamStream { .. } => {
-                true
-            }
+            Spec::Aggregate { .. }
+            | Spec::StreamTable { .. }
+            | Spec::TableTable { .. }
+            | Spec::StreamStream { .. }
+            | Spec::ForeignKeyLeft { .. }
+            | Spec::ForeignKeyRight { .. }
+            | Spec::ForeignKeyResult { .. } => true,
             Spec::Filter { .. }
             | Spec::Project { .. }
             | Spec::FlatMap { .. }
@@ -375,9 +489,62 @@ impl Spec {
         }
     }
 
+    fn stateful_step(&self) -> StatefulStep {
+        let columns =
+            |schema: &Schema| schema.columns().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
+        let join = |what: &str, kind: &JoinKind, detail: serde_json::Value, sides: &[&Schema]| StatefulStep {
+            name: format!("the {what} join"),
+            definition: serde_json::json!([what, kind, detail, sides]).to_string(),
+        };
+        match self {
+            Spec::SourceTable { source, schema, windowed, .. } => StatefulStep {
+                name: format!("table {source} with columns {}", columns(schema)),
+                definition: serde_json::json!(["table", source, schema, windowed]).to_string(),
+            },
+            Spec::Aggregate { aggregate, .. } => {
+                // Not the names of outputs: state knows them by position.
+                let calls: Vec<_> =
+                    aggregate.aggregates.iter().map(|c| (&c.function, &c.args, &c.constants, &c.ty)).collect();
+                let key: Vec<_> = aggregate.group.iter().map(|g| &g.expr).collect();
+                let sources: Vec<_> = aggregate.input.scans().iter().map(|scan| scan.topic.as_str()).collect();
+                let detail = (&aggregate.window, aggregate.emit_final, aggregate.input.table);
+                StatefulStep {
+                    name: format!("GROUP BY {}", columns(&Schema::new(grouped_schema(aggregate).key, vec![]))),
+                    definition: serde_json::json!(["aggregate", sources, key, calls, detail]).to_string(),
+                }
+            }
+            Spec::StreamTable { kind, right, right_windowed, .. } => {
+                join("stream-table", kind, serde_json::json!(right_windowed), &[right])
+            }
+            Spec::TableTable { kind, left, right, windowed, .. } => {
+                join("table-table", kind, serde_json::json!(windowed), &[left, right])
+            }
+            Spec::StreamStream { kind, within, left, right, windowed, .. } => {
+                let within = (within.before_ms, within.after_ms, within.grace_ms, windowed);
+                join("stream-stream", kind, serde_json::json!(within), &[left, right])
+            }
+            Spec::ForeignKeyLeft { foreign_key, join: parts } => {
+                join("foreign-key", &parts.kind, serde_json::json!(["left", foreign_key]), &[&parts.left])
+            }
+            Spec::ForeignKeyRight { join: parts } => {
+                let format = serde_json::json!(["right", parts.left_key_format]);
+                join("foreign-key", &parts.kind, format, &[&parts.left, &parts.right])
+            }
+            Spec::ForeignKeyResult { join: parts, .. } => {
+                join("foreign-key", &parts.kind, serde_json::json!("result"), &[&parts.output])
+            }
+            Spec::Filter { .. }
+            | Spec::Project { .. }
+            | Spec::FlatMap { .. }
+            | Spec::Rekey { .. }
+            | Spec::Group { .. }
+            | Spec::Limit(_) => unreachable!("the step has no state"),
+        }
+    }
+
     fn build(&self, settings: &OperatorSettings) -> Result<Box<dyn Operator>> {
         Ok(match self {
-            Spec::SourceTable { schema, windowed, old, kept } => {
+            Spec::SourceTable { schema, windowed, old, kept, .. } => {
                 let table = Box::new(SourceTable::new(schema, *windowed, *old, *kept)?);
                 // Without old rows nobody takes one back: a change may as well go on at once.
                 if *old { Compacted::around(table, schema, &settings.values) } else { table }
@@ -402,6 +569,19 @@ impl Spec {
             }
             Spec::StreamStream { kind, within, left, right, windowed, output } => {
                 Box::new(StreamStreamJoin::new(*kind, *within, left, right, *windowed, output)?)
+            }
+            Spec::ForeignKeyLeft { foreign_key, join } => {
+                Box::new(ForeignKeyLeft::new(foreign_key, join.kind, &join.left, &join.travelling)?)
+            }
+            Spec::ForeignKeyRight { join } => Box::new(ForeignKeyRight::new(
+                join.kind,
+                &join.left,
+                &join.left_key_format,
+                &join.right,
+                &join.travelling,
+            )?),
+            Spec::ForeignKeyResult { join, old, kept } => {
+                Box::new(ForeignKeyResult::new(&join.travelling, &join.output, *old, *kept)?)
             }
             Spec::Limit(rows) => Box::new(Limit::new(*rows)),
         })

@@ -9,6 +9,7 @@
 //! | `SELECT` in ksqlDB's pull grammar | [`Planner::pull`] | a [`PullPlan`] |
 //! | `INSERT INTO … VALUES` | [`Planner::insert_values`] | typed constant expressions per column |
 
+pub mod adopt;
 pub mod analyze;
 pub mod batch;
 pub mod compile;

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
@@ -20,9 +20,22 @@ pub struct ClientWriter {
     pub schema: SchemaRef,
     pub left: Option<u64>,
     pub table: bool,
+    /// Rows without a value are left out, as ksqlDB's tap of a running query does; if true, rows without a key, too.
+    pub whole_rows: Option<bool>,
 }
 
 impl ClientWriter {
+    /// What the query sees of rows read.
+    pub fn admitted(&self, rows: Rows) -> Result<Rows> {
+        let Some(keyed) = self.whole_rows else { return Ok(rows) };
+        let missing = match (rows.null_key.as_ref().filter(|_| keyed), &rows.null_value) {
+            (Some(key), Some(value)) => key | value,
+            (Some(missing), None) | (None, Some(missing)) => missing.clone(),
+            (None, None) => return Ok(rows),
+        };
+        rows.filter(&BooleanArray::new(!&missing, None))
+    }
+
     /// Sends rows; returns how many.
     pub fn write(&mut self, out: Vec<Rows>) -> Result<u64> {
         let mut written = 0;

@@ -87,6 +87,18 @@ impl Input {
         self.committed = self.next;
     }
 
+    /// Takes nothing more from its source, beyond what it holds already.
+    pub fn hold(&mut self) {
+        if self.scanner.is_some() && self.released.is_none() {
+            self.released = Some(self.reader.next_offset());
+        }
+    }
+
+    /// Reads without limit again.
+    pub fn resume(&mut self) {
+        self.released = None;
+    }
+
     /// Step mode: allows `records` more.
     pub fn release(&mut self, records: usize) {
         if let Some(released) = &mut self.released {

@@ -13,6 +13,7 @@ pub mod commit;
 pub mod input;
 pub mod merge;
 pub mod pool;
+mod pull;
 pub mod query;
 pub mod rejects;
 pub mod scan;
@@ -32,13 +33,12 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::format::{self, Side};
 use crate::log::{Log, LogPosition, Offset, Producer, ProducerId, ReadLevel, StoreId, Topic, TopicPartition};
+use crate::ops::Counters;
 use crate::ops::compact::Compaction;
-use crate::ops::{Counters, Lookup};
 use crate::plan::QueryPlan;
 use crate::plan::lower::{OperatorSettings, Pipeline, Stage, StageInput, StageOutput, lower};
 use crate::plan::steps::Plan;
 use crate::results::{ResultColumn, ResultKind, ResultQueue, ResultStream};
-use crate::rows::Rows;
 use client::ClientWriter;
 use input::Input;
 use pool::{Pool, TaskCell};
@@ -111,6 +111,20 @@ pub fn internal_topic(query: &str, stage: u32, epoch: u64) -> String {
     if epoch == 0 { format!("_{query}-{stage}-repartition") } else { format!("_{query}-{stage}-{epoch}-repartition") }
 }
 
+/// How many tasks each stage has: as many as the sources it reads have partitions, whatever comes from other stages is
+/// sent to those; a stage that reads no source has as many as the widest source of the plan.
+fn stage_partitions(stages: &[Stage], partitions_of: &dyn Fn(&str) -> Option<u32>) -> Vec<u32> {
+    let of_sources = |stage: &Stage| {
+        let sources = stage.inputs.iter().filter_map(|input| match input {
+            StageInput::Source(scan, _) => Some(partitions_of(&scan.topic).unwrap_or(1)),
+            StageInput::Stage(_) => None,
+        });
+        sources.max()
+    };
+    let widest = stages.iter().filter_map(of_sources).max().unwrap_or(1);
+    stages.iter().map(|stage| of_sources(stage).unwrap_or(widest)).collect()
+}
+
 impl Runtime {
     pub fn new(
         log: Arc<dyn Log>,
@@ -134,27 +148,28 @@ impl Runtime {
         })
     }
 
-    /// Internal topics a plan needs, by stage: `(name, partitions)`. None when the stages share one task.
-    pub fn internal_topics(plan: &Plan, query: &str, epoch: u64, partitions: u32) -> Result<Vec<String>> {
-        if partitions <= 1 {
+    /// Internal topics a plan needs and their partitions; none when the stages share one task. `partitions_of` knows the
+    /// sources' topics.
+    pub fn internal_topics(
+        plan: &Plan,
+        query: &str,
+        epoch: u64,
+        partitions_of: &dyn Fn(&str) -> Option<u32>,
+    ) -> Result<Vec<(String, u32)>> {
+        let stages = lower(plan)?;
+        let partitions = stage_partitions(&stages, partitions_of);
+        if partitions.iter().all(|count| *count <= 1) {
             return Ok(Vec::new());
         }
-        Ok(lower(plan)?
-            .iter()
-            .filter(|s| matches!(s.output, StageOutput::Repartition { .. }))
-            .map(|s| internal_topic(query, s.id, epoch))
-            .collect())
-    }
-
-    /// Most partitions of the topics a plan reads.
-    pub fn partitions_of(&self, plan: &Plan) -> u32 {
-        plan.root
-            .scans()
-            .iter()
-            .filter_map(|scan| self.log.topic(&scan.topic))
-            .map(|topic| topic.partitions)
-            .max()
-            .unwrap_or(1)
+        let readers = stages.iter().zip(partitions);
+        let read_by = |(reader, partitions): (&Stage, u32)| {
+            let from = reader.inputs.iter().filter_map(|input| match input {
+                StageInput::Stage(from) => Some(*from),
+                StageInput::Source(..) => None,
+            });
+            from.map(|stage| (internal_topic(query, stage, epoch), partitions)).collect::<Vec<_>>()
+        };
+        Ok(readers.flat_map(read_by).collect())
     }
 
     /// Where a new query starts, per source partition.
@@ -187,18 +202,21 @@ impl Runtime {
     /// Starts a query from its definition: at its committed positions, or where the definition says.
     pub fn start(&self, definition: PersistentQuery, catalog: &Catalog) -> Result<()> {
         let shared = Arc::new(QueryShared::new(&definition.id, definition.paused, self.progress.clone()));
-        let stages = lower(&definition.plan)?;
-        let partitions = self.partitions_of(&definition.plan);
+        let mut stages = lower(&definition.plan)?;
+        for stage in &mut stages {
+            stage.use_stores(&definition.stores.of_steps)?;
+        }
+        let partitions = stage_partitions(&stages, &|topic| self.log.topic(topic).map(|t| t.partitions));
         let failures = self.failure_topics(&definition);
         let mut tasks = Vec::new();
         let last = stages.len().saturating_sub(1);
-        if partitions <= 1 {
+        if partitions.iter().all(|count| *count <= 1) {
             let task =
                 self.build_task(&shared, &definition, &stages, (0..stages.len()).collect(), 0, failures, catalog)?;
             tasks.push((task, last));
         } else {
-            for (index, stage) in stages.iter().enumerate() {
-                for partition in 0..self.stage_partitions(stage, partitions) {
+            for (index, partitions) in partitions.into_iter().enumerate() {
+                for partition in 0..partitions {
                     let task = self.build_task(
                         &shared,
                         &definition,
@@ -226,18 +244,6 @@ impl Runtime {
         let query = Arc::new(RunningQuery { shared, definition, tasks: running, table_tasks });
         self.queries.write().insert(id, query);
         Ok(())
-    }
-
-    fn stage_partitions(&self, stage: &Stage, widest: u32) -> u32 {
-        stage
-            .inputs
-            .iter()
-            .map(|input| match input {
-                StageInput::Source(scan, _) => self.log.topic(&scan.topic).map_or(1, |t| t.partitions),
-                StageInput::Stage(_) => widest,
-            })
-            .max()
-            .unwrap_or(1)
     }
 
     fn failure_topics(&self, definition: &PersistentQuery) -> FailureTopics {
@@ -352,10 +358,10 @@ impl Runtime {
     /// Puts back what the log keeps of the task's state: its snapshots and the changes after them.
     fn restore(&self, task: &mut Task, query: &str, partition: u32, producer: &dyn Producer) -> Result<()> {
         for run in task.stages_mut() {
-            for step in run.pipeline.stateful_steps() {
-                let store = StoreId { query: query.to_string(), step: run.id << 16 | step, partition };
+            for number in run.pipeline.stores() {
+                let store = StoreId { query: query.to_string(), step: number, partition };
                 for (_, changes) in producer.redo(&store, LogPosition::default())? {
-                    run.pipeline.apply(step, &changes)?;
+                    run.pipeline.apply(number, &changes)?;
                 }
             }
         }
@@ -436,9 +442,10 @@ impl Runtime {
         }
         // ksqlDB taps the running query that writes the source, and says so in the id; here the log's tail is as cheap.
         let asked = settings.get("ksql.query.push.v2.enabled").is_some_and(|v| v.eq_ignore_ascii_case("true"));
-        let stateless = runs.iter().all(|run| run.pipeline.stateful_steps().is_empty());
+        let stateless = runs.iter().all(|run| run.pipeline.stores().is_empty());
         let one_source = plan.sources.len() == 1 && self.is_written(source);
-        let kind = if asked && latest && stateless && one_source { "SCALABLE_PUSH_QUERY" } else { "transient" };
+        let tap = asked && latest && stateless && one_source;
+        let kind = if tap { "SCALABLE_PUSH_QUERY" } else { "transient" };
         let id = format!("{kind}_{source}_{number}");
         let shared = Arc::new(QueryShared::new(&id, false, self.progress.clone()));
         let mut inputs = Vec::new();
@@ -478,6 +485,7 @@ impl Runtime {
             schema,
             left: plan.plan.limit,
             table: last.table,
+            whole_rows: tap.then(|| plan.plan.root.scans().iter().any(|scan| !scan.declared.key.is_empty())),
         }));
         if plan.plan.limit == Some(0) {
             queue.push(Ok(crate::results::ResultEvent::End(crate::results::EndReason::LimitReached)));
@@ -529,24 +537,6 @@ impl Runtime {
             .iter()
             .map(|(id, c)| ClientInfo { id: id.clone(), sql: c.sql.clone(), counters: *c.shared.counters.lock() })
             .collect()
-    }
-
-    /// Current rows of the table that a query maintains, as its sink's rows, at a group boundary of each task. The rows
-    /// are answered once what they rest on is durable. None if the query keeps no table.
-    pub fn lookup(&self, query: &str, lookup: &Lookup) -> Result<Option<Vec<Rows>>> {
-        let query = self.query(query)?;
-        let mut all = Vec::new();
-        let mut position = Default::default();
-        for index in &query.table_tasks {
-            let mut task = query.tasks[*index].task.lock();
-            match task.lookup(lookup)? {
-                Some(rows) => all.extend(rows),
-                None => return Ok(None),
-            }
-            position = std::cmp::max(position, task.last_commit());
-        }
-        self.log.wait_durable(position)?;
-        Ok(Some(all))
     }
 
     /// Waits until any query moves, at most `timeout`.
@@ -655,15 +645,8 @@ impl Runtime {
                 }
             }
         }
-        loop {
-            let mut any = false;
-            for running in &query.tasks {
-                any |= running.task.lock().run_to_idle()?;
-            }
-            if !any {
-                return Ok(released);
-            }
-        }
+        self.run_to_idle(&query)?;
+        Ok(released)
     }
 
     /// Ids of started queries and the topics their sources read, in creation order.
@@ -681,24 +664,53 @@ impl Runtime {
         all
     }
 
-    /// State of a stopped query's successor: copies what fits from the old tasks. Called between `stop` and `start` of
-    /// a replaced query by whoever holds the old one.
+    /// A started query, for whoever is to replace it.
     pub fn running(&self, id: &str) -> Option<Arc<RunningQuery>> {
         self.queries.read().get(id).cloned()
     }
 
-    /// Hands the state of `old` to the started query of the same id, step by step where the step exists in both.
+    /// Before a query is replaced: it takes no more from its sources, and what lies between its stages runs to its end,
+    /// since the topics between them go with the old form. A query that failed is left as it is.
+    pub fn drain(&self, query: &RunningQuery) -> Result<()> {
+        if query.shared.state() == QueryState::Error {
+            return Ok(());
+        }
+        for running in &query.tasks {
+            running.task.lock().hold_sources();
+        }
+        let drained = self.run_to_idle(query);
+        if drained.is_err() && !self.step {
+            for running in &query.tasks {
+                running.task.lock().resume_sources();
+            }
+        }
+        drained
+    }
+
+    fn run_to_idle(&self, query: &RunningQuery) -> Result<()> {
+        loop {
+            let mut any = false;
+            for running in &query.tasks {
+                any |= running.task.lock().run_to_idle()?;
+            }
+            if !any {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Hands the state of `old` to the started query of the same id, store by store. A log that keeps state has done so
+    /// already.
     pub fn adopt(&self, old: &RunningQuery) -> Result<()> {
+        if self.durable {
+            return Ok(());
+        }
         let query = self.query(&old.shared.id)?;
         for (before, after) in old.tasks.iter().zip(&query.tasks) {
             let before = before.task.lock();
             let mut after = after.task.lock();
-            for (from, to) in before.stages().iter().zip(after.stages_mut()) {
-                for (step, changes) in from.pipeline.snapshot()? {
-                    if to.pipeline.stateful_steps().contains(&step) {
-                        to.pipeline.apply(step, &changes)?;
-                    }
-                }
+            for (store, state) in before.snapshot()? {
+                after.apply(store, &state)?;
             }
         }
         Ok(())

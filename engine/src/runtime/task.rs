@@ -30,13 +30,14 @@ use super::query::{QueryShared, QueryState};
 use super::rejects::{RejectedAt, processing_log_rows, rejected_rows};
 use super::scan::Rejected;
 use super::sink::{RepartitionWriter, SinkWriter, Unwritten, append};
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::{self, Clock, Stopwatch};
 use crate::error::{Error, Result, RowError};
 use crate::log::{LogBody, LogPosition, Offset, Producer, ReadLevel, StoreId, Topic, TopicPartition};
 use crate::ops::compact::Compaction;
 use crate::ops::{Counters, InputId, Lookup, OpContext, OpError};
 use crate::plan::lower::{Pipeline, Stage, StageInput};
 use crate::rows::Rows;
+use crate::state::StateChanges;
 
 /// Most rows one run takes.
 pub const RUN_ROWS_MAX: usize = 4096;
@@ -84,6 +85,8 @@ pub struct Task {
     compaction: Option<Compaction>,
     /// How long an input without data holds back the others.
     idle_max: Duration,
+    /// Sources are held, see [`Task::hold_sources`].
+    draining: bool,
     /// Since when the task waits for an input without data.
     waiting: Option<Stopwatch>,
     /// Work of runs that is not committed yet.
@@ -134,6 +137,7 @@ impl Task {
             ordered: parts.ordered,
             compaction: parts.compaction,
             idle_max: parts.idle_max,
+            draining: false,
             waiting: None,
             open: None,
             run_rows_max: 1,
@@ -179,14 +183,21 @@ impl Task {
         let Some(rows) = self.inputs[input].take(len.min(self.run_rows_max)) else { return Ok(Next::Nothing) };
         let watch = Stopwatch::start();
         let mut operators = Counters::default();
+        let read = rows.len() as u64;
+        let rows = match &self.output {
+            TaskOutput::Client(client) => client.admitted(rows)?,
+            _ => rows,
+        };
+        operators.filtered += read - rows.len() as u64;
         let mut errors = Vec::new();
         let mut out = Vec::new();
         if !rows.is_empty() {
             let (stage, slot) = (self.inputs[input].stage, self.inputs[input].input);
-            self.push(stage, slot, &rows, &mut errors, &mut operators, &mut out)?;
+            let clock = Arc::clone(&self.clock);
+            clock::with(&clock, || self.push(stage, slot, &rows, &mut errors, &mut operators, &mut out))?;
         }
         let rejected = self.inputs[input].take_rejected();
-        let mut counters = query_counters(rows.len() as u64, rejected.len() as u64, &operators);
+        let mut counters = query_counters(read, rejected.len() as u64, &operators);
         counters.field_errors += errors.len() as u64;
         let bytes_before = self.open_group()?.bytes();
         self.write(out, errors, &mut counters)?;
@@ -216,7 +227,7 @@ impl Task {
         }
         let heads: Vec<Option<&Int64Array>> = self.inputs.iter().map(|i| i.head().map(|h| &h.time)).collect();
         let Some((chosen, len)) = merge::choose(&heads) else { return Next::Nothing };
-        if self.idle_max.is_zero() || heads.iter().all(Option::is_some) {
+        if self.draining || self.idle_max.is_zero() || heads.iter().all(Option::is_some) {
             self.waiting = None;
         } else {
             let waited = self.waiting.get_or_insert_with(Stopwatch::start).elapsed();
@@ -354,12 +365,8 @@ impl Task {
         if let Some(mut transaction) = group.transaction {
             if self.track_state {
                 for run in &mut self.stages {
-                    for (step, changes) in run.pipeline.take_changes()? {
-                        let store = StoreId {
-                            query: self.query.id.clone(),
-                            step: run.id << 16 | step,
-                            partition: self.partition,
-                        };
+                    for (number, changes) in run.pipeline.take_changes()? {
+                        let store = StoreId { query: self.query.id.clone(), step: number, partition: self.partition };
                         transaction.state(&store, changes);
                     }
                 }
@@ -425,6 +432,32 @@ impl Task {
         self.inputs.iter().all(|input| ends.get(&input.at).is_none_or(|end| input.next() >= *end))
     }
 
+    /// Nothing more is taken from sources; what is between stages still is, without waiting for anything.
+    pub fn hold_sources(&mut self) {
+        self.draining = true;
+        self.inputs.iter_mut().for_each(Input::hold);
+    }
+
+    /// Ends [`Task::hold_sources`]; step mode never calls it.
+    pub fn resume_sources(&mut self) {
+        self.draining = false;
+        self.inputs.iter_mut().for_each(Input::resume);
+    }
+
+    /// All state, by store number.
+    pub fn snapshot(&self) -> Result<Vec<(u32, StateChanges)>> {
+        let parts = self.stages.iter().map(|run| run.pipeline.snapshot()).collect::<Result<Vec<_>>>()?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    /// Puts the state of one store back, if a step of this task keeps it.
+    pub fn apply(&mut self, store: u32, state: &StateChanges) -> Result<()> {
+        match self.stages.iter_mut().find(|run| run.pipeline.stores().contains(&store)) {
+            Some(run) => run.pipeline.apply(store, state),
+            None => Ok(()),
+        }
+    }
+
     /// Rows of the table that this task's last stage keeps.
     pub fn lookup(&mut self, lookup: &Lookup) -> Result<Option<Vec<Rows>>> {
         if self.query.state() == QueryState::Error {
@@ -433,7 +466,7 @@ impl Task {
         }
         self.commit(Waker::noop())?;
         match self.stages.last_mut() {
-            Some(stage) => stage.pipeline.lookup(lookup),
+            Some(stage) => clock::with(&self.clock, || stage.pipeline.lookup(lookup)),
             None => Ok(None),
         }
     }

@@ -7,6 +7,7 @@ use crate::catalog::{Catalog, PersistentQuery, Source, SourceKind};
 use crate::config::Settings;
 use crate::entity::{CommandStatus, EntityBody};
 use crate::error::{Error, Result};
+use crate::plan::adopt::Stores;
 use crate::plan::analyze::type_names::resolve_type;
 use crate::plan::steps::{PLAN_FORMAT, Plan, Scan, ScanColumn, Step, StepKind, TimestampColumn};
 use crate::plan::{Planner, QueryPlan, SourcePlan, TopicPlan};
@@ -184,6 +185,7 @@ impl Session {
                     number,
                     sql: text.to_string(),
                     start: self.engine.runtime().start_offsets(&plan, false)?,
+                    stores: Stores::new(&plan)?,
                     plan,
                     sources: vec![source.name.clone()],
                     sink: None,
@@ -214,10 +216,15 @@ impl Session {
         let word = kind_word(create.kind);
         change.command_id = format!("{}/{}/create", word.to_lowercase(), create.name.name);
         if let Some(old) = catalog.queries.get(id) {
+            let (stores, empty) = old.stores.adopted(&old.plan, &query.plan)?;
             query.number = old.number;
             query.epoch = old.epoch + 1;
             query.start = old.start.clone();
+            query.stores = stores;
             change.replaces = true;
+            if !empty.is_empty() {
+                change.message.push_str(&format!("; these steps start without earlier rows: {}", empty.join(", ")));
+            }
         }
         let SourcePlan { mut source, create_topic } = sink;
         source.sql = text.to_string();
@@ -252,6 +259,7 @@ impl Session {
             settings: settings.overrides().clone(),
             paused: false,
             epoch: 0,
+            stores: Stores::new(&plan.plan)?,
         })
     }
 

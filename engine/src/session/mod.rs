@@ -19,6 +19,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::clock;
 use crate::config::Settings;
 use crate::engine::Engine;
 use crate::entity::{Entity, EntityBody};
@@ -127,7 +128,7 @@ impl Session {
     /// Plans all statements, one on top of the other, without doing anything (ksqlDB validates a request's statements
     /// together first).
     pub fn validate(&self, statements: &[ParsedStatement]) -> Result<()> {
-        stacker::grow(PLANNING_STACK_BYTES, || {
+        planning(&self.engine, || {
             let mut catalog = self.engine.catalog();
             let mut settings = self.settings.clone();
             let mut topics = Vec::new();
@@ -154,7 +155,8 @@ impl Session {
 
     /// Runs one statement. Blocks until a write is durable; a query's rows come through the stream.
     pub fn execute(&mut self, parsed: &ParsedStatement) -> Result<Outcome> {
-        stacker::grow(PLANNING_STACK_BYTES, || {
+        let engine = self.engine.clone();
+        planning(&engine, || {
             let run = std::panic::AssertUnwindSafe(|| self.run(parsed));
             std::panic::catch_unwind(run)
                 .unwrap_or_else(|panic| {
@@ -271,6 +273,11 @@ impl Session {
         }
         self.engine.runtime().wait_caught_up(&self.engine.feeding_queries(source), READ_YOUR_WRITES_TIMEOUT)
     }
+}
+
+/// Planning walks deep trees and computes constants: on a stack of its own, on the engine's clock.
+fn planning<T>(engine: &Engine, work: impl FnOnce() -> T) -> T {
+    stacker::grow(PLANNING_STACK_BYTES, || clock::with(&engine.inner.clock, work))
 }
 
 pub(crate) fn entity(text: &str, body: EntityBody) -> Entity {

@@ -82,7 +82,7 @@ impl Session {
                 .ok_or_else(|| Error::statement(format!("{} is not materialized", source.name)))?;
             let lookup =
                 Lookup { keys: plan.keys.clone(), window_start: plan.window_start, window_end: plan.window_end };
-            let rows = self.engine.runtime().lookup(&id, &lookup)?.ok_or_else(|| {
+            let rows = self.engine.runtime().lookup_in_key_order(&id, &lookup)?.ok_or_else(|| {
                 Error::statement(format!("the table {} cannot be looked up: its query keeps no state", source.name))
             })?;
             let mut answer = PullAnswer::new(&plan, &source)?;
@@ -135,8 +135,9 @@ impl Session {
         queue: Arc<ResultQueue>,
         work: impl FnOnce() -> Result<()> + Send + 'static,
     ) -> Result<()> {
+        let clock = Arc::clone(&self.engine.inner.clock);
         std::thread::Builder::new().name(name.to_string()).stack_size(16 * 1024 * 1024).spawn(move || {
-            let run = std::panic::AssertUnwindSafe(work);
+            let run = std::panic::AssertUnwindSafe(|| crate::clock::with(&clock, work));
             let done = std::panic::catch_unwind(run).unwrap_or_else(|panic| {
                 Err(Error::internal(format!(
                     "the query broke an invariant: {}",

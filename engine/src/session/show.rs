@@ -54,7 +54,7 @@ impl Session {
             },
             Show::Queries { .. } => EntityBody::Queries { queries: self.running_queries(&catalog) },
             Show::Functions => EntityBody::FunctionNames {
-                functions: functions::list()
+                functions: functions::list_all(self.settings.strict())
                     .into_iter()
                     .map(|f| FunctionName {
                         name: f.name.to_string(),
@@ -128,7 +128,7 @@ impl Session {
     }
 
     pub(super) fn describe_function(&self, name: &str) -> Result<EntityBody> {
-        let list = functions::list();
+        let list = functions::list_all(self.settings.strict());
         let Some(function) = list.iter().find(|f| f.name.eq_ignore_ascii_case(name)) else {
             let error = Error::not_found(format!("Can't find any functions with the name '{name}'"));
             return Err(match crate::config::nearest(&name.to_uppercase(), list.iter().map(|f| f.name)) {
@@ -184,7 +184,7 @@ impl Session {
                     Statement::InsertSelect(insert) => planner.insert_select(insert, "EXPLAIN")?.plan,
                     Statement::Query(_) | Statement::BatchQuery(_) => {
                         let text = crate::plan::batch::explain(&self.engine, &parsed.text, &self.settings)?;
-                        return Ok(explained("", &parsed.text, text, Vec::new(), &Schema::default(), None));
+                        return Ok(explained("BATCH", &parsed.text, text, Vec::new(), &Schema::default(), None));
                     }
                     _ => {
                         return Err(Error::statement("EXPLAIN takes a query id, a SELECT or a CREATE … AS SELECT"));
@@ -192,7 +192,8 @@ impl Session {
                 };
                 let sources = plan.root.scans().iter().map(|s| s.source.clone()).collect();
                 let text = render_plan(&plan)?;
-                return Ok(explained("", &parsed.text, text, sources, &plan.root.schema, plan.root.windowed));
+                let kind = if plan.sink.is_some() { "PERSISTENT" } else { "PUSH" };
+                return Ok(explained(kind, &parsed.text, text, sources, &plan.root.schema, plan.root.windowed));
             }
         };
         Ok(EntityBody::QueryDescription { query_description: Box::new(description) })
@@ -494,7 +495,7 @@ pub fn field_schema(ty: &SqlType) -> FieldSchema {
 }
 
 fn explained(
-    id: &str,
+    query_type: &str,
     text: &str,
     plan: String,
     sources: Vec<String>,
@@ -503,7 +504,7 @@ fn explained(
 ) -> EntityBody {
     EntityBody::QueryDescription {
         query_description: Box::new(QueryDescription {
-            id: id.to_string(),
+            id: String::new(),
             statement_text: text.to_string(),
             window_type: windowed.map(window_name),
             fields: fields(schema, windowed),
@@ -513,7 +514,7 @@ fn explained(
             execution_plan: plan,
             overridden_properties: Map::new(),
             ksql_host_query_status: Map::new(),
-            query_type: "PUSH".into(),
+            query_type: query_type.into(),
             query_errors: vec![],
             tasks_metadata: vec![],
             state: String::new(),

@@ -119,7 +119,13 @@ fn parse_statement(
 ) -> Result<ParsedStatement> {
     let depth = limits::check_statement(tokens)?;
     let mut parser = parser_of(text, tokens, closing, end, options.strict);
-    let statement = on_a_deep_stack(depth, || parser.statement())?;
+    let statement = on_a_deep_stack(depth, || {
+        parser.statement().or_else(|error| {
+            // ksqlDB's grammar has its say: `FROM s union` names an alias there.
+            let mut strict = parser_of(text, tokens, closing, end, true);
+            strict.statement().map_err(|_| error)
+        })
+    })?;
     let position = tokens.first().map_or(end, |t| t.position);
     Ok(ParsedStatement { statement, text: parser.text_of(0, tokens.len()), position })
 }

@@ -1,3 +1,5 @@
+//! What parses, what prints, and what is refused where.
+
 use super::*;
 use crate::error::ErrorKind;
 
@@ -421,5 +423,19 @@ mod generated {
             let _ = split_statements(&text);
             let _ = parse_batch(&text);
         }
+    }
+}
+
+/// Words that open a clause of ordinary SQL are names in ksqlDB's grammar, and so they are where nothing else fits.
+#[test]
+fn what_ksqldb_reads_is_read() {
+    for text in [
+        "SELECT a FROM s connect",
+        "SELECT a union FROM s order EMIT CHANGES",
+        "CREATE STREAM x AS SELECT a FROM s natural",
+        "INSERT INTO x SELECT a FROM s using",
+    ] {
+        assert!(parse_with(text, true).is_ok(), "{text}");
+        assert_eq!(shape(&one(text)), shape(&parse_with(text, true).unwrap()[0].statement), "{text}");
     }
 }

@@ -27,8 +27,9 @@ use self::read::{Object, Shape, Walk};
 use self::scan::{Cursor, Fault, Scan};
 use self::write::{Writer, field_prefix};
 use super::columns::Growing;
-use super::{Canonical, Decoded, Encoded, Format, Side, absorb_nulls, rows_of};
-use crate::error::{Error, Result, RowError};
+use super::records::{self, Read};
+use super::{Canonical, Decoded, Encoded, Format, Side, absorb_nulls};
+use crate::error::{Error, Result};
 use crate::schema::Column;
 use crate::types::{SqlType, StructField};
 
@@ -87,18 +88,17 @@ fn check_map_keys(ty: &SqlType, column: &str) -> Result<()> {
 }
 
 impl Reader {
-    /// One record into one row of each column. True if it is a null record.
-    fn read(&mut self, text: &str, to: &mut [Growing], walk: Walk) -> Scan<bool> {
+    /// One record into one row of each column.
+    fn read(&mut self, text: &str, to: &mut [Growing], walk: Walk) -> Scan<Read> {
         let mut cursor = Cursor::new(text);
         if cursor.eat_null()? {
-            to.iter_mut().for_each(Growing::push_null);
-            return cursor.end().map(|()| true);
+            return cursor.end().map(|()| Read::Null);
         }
         match self {
             Reader::Wrapped(object) => object.read(&mut cursor, to, walk)?,
             Reader::Bare(shape) => shape.read(&mut cursor, &mut to[0], walk)?,
         }
-        cursor.end().map(|()| false)
+        cursor.end().map(|()| Read::Columns)
     }
 
     fn message(&self, fault: Fault, columns: &[Column]) -> String {
@@ -115,64 +115,24 @@ impl Reader {
 
 impl Format for Json {
     fn decode(&self, records: &BinaryArray, wanted: &[usize]) -> Result<Decoded> {
-        let rows = records.len();
-        let mut columns: Vec<Growing> = self.columns.iter().map(|c| Growing::discard(&c.ty)).collect();
-        for &i in wanted {
-            columns[i] = Growing::new(&self.columns[i].ty, rows);
-        }
-        let mut null_rows = Vec::new();
-        let mut errors = Vec::new();
         let mut reader = self.reader();
         let all_text = all_text(records);
-        for row in 0..rows {
-            if records.is_null(row) {
-                columns.iter_mut().for_each(Growing::push_null);
-                null_rows.push(row);
-                continue;
-            }
-            let bytes = records.value(row);
+        let types = self.columns.iter().map(|c| &c.ty);
+        let decoded = records::decode(records, types, wanted, |row, bytes, columns| {
             let text = match all_text {
                 // A boundary inside a character makes the record invalid; `get` tells.
-                Some((all, start)) => {
-                    let range = offset(records, row) - start..offset(records, row + 1) - start;
-                    all.get(range)
-                }
+                Some((all, start)) => all.get(offset(records, row) - start..offset(records, row + 1) - start),
                 None => std::str::from_utf8(bytes).ok(),
             };
-            let Some(text) = text else {
-                columns.iter_mut().for_each(Growing::push_null);
-                errors.push(RowError::new(row, "the JSON cannot be read: it is not UTF-8"));
-                continue;
-            };
-            let result = reader.read(text, &mut columns, Walk::Quick).or_else(|_| {
+            let text = text.ok_or("the JSON cannot be read: it is not UTF-8")?;
+            let read = reader.read(text, columns, Walk::Quick).or_else(|_| {
                 columns.iter_mut().for_each(|c| c.truncate(row));
-                reader.read(text, &mut columns, Walk::Careful)
+                reader.read(text, columns, Walk::Careful)
             });
-            match result {
-                Ok(false) => {}
-                Ok(true) => null_rows.push(row),
-                Err(fault) => {
-                    errors.push(RowError::new(row, reader.message(fault, &self.columns)));
-                    for column in &mut columns {
-                        column.truncate(row);
-                        column.push_null();
-                    }
-                }
-            }
-        }
+            read.map_err(|fault| reader.message(fault, &self.columns))
+        });
         self.readers.lock().push(reader);
-        let mut finished: Vec<Option<Growing>> = columns.into_iter().map(Some).collect();
-        let mut arrays: Vec<ArrayRef> = Vec::with_capacity(wanted.len());
-        for (n, &i) in wanted.iter().enumerate() {
-            match finished[i].take() {
-                Some(column) => arrays.push(column.finish()?),
-                None => {
-                    let earlier = wanted[..n].iter().position(|&w| w == i);
-                    arrays.push(arrays[earlier.expect("a column taken before was wanted before")].clone());
-                }
-            }
-        }
-        Ok(Decoded { columns: arrays, null: rows_of(&null_rows, rows), errors })
+        decoded
     }
 
     fn canonicalise(&self, columns: Vec<ArrayRef>, null: Option<&BooleanBuffer>) -> Result<Canonical> {

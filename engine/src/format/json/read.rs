@@ -320,20 +320,14 @@ impl<'a> Entries<'a> {
 #[inline]
 fn read_text(cursor: &mut Cursor<'_>, to: &mut Growing) -> Scan<()> {
     if cursor.peek() == b'"' {
-        let raw = cursor.string()?;
-        if raw.escaped {
-            to.push_text(raw.text()?.as_bytes());
-        } else {
-            to.push_text(raw.raw.as_bytes());
-        }
+        to.push_text(cursor.string()?.text()?.as_bytes());
         return Ok(());
     }
     let mut value = cursor.clone();
     cursor.skip()?;
+    // Made even if nobody wants it: half a surrogate pair inside is found only so.
     let mut text = Vec::new();
-    if to.is_kept() {
-        push_value_text(&mut value, &mut text)?;
-    }
+    push_value_text(&mut value, &mut text)?;
     to.push_text(&text);
     Ok(())
 }

@@ -1,3 +1,5 @@
+//! What JSON records decode to, and what is written.
+
 use arrow::util::display::array_value_to_string;
 
 use super::*;
@@ -209,5 +211,18 @@ fn keys_of_one_column_are_bare_and_of_several_an_object() -> Result<()> {
     assert_eq!(text(bare), [Some("1".to_string()), None]);
     let both = Json::new(&two, Side::Key, None)?.encode(&[a, b], None)?.bytes;
     assert_eq!(text(both), [Some(r#"{"A":1,"B":"x"}"#.to_string()), Some(r#"{"A":null,"B":null}"#.to_string())]);
+    Ok(())
+}
+
+/// A record is in or out as a whole, whatever a query asks for.
+#[test]
+fn half_a_surrogate_pair_is_refused_in_columns_nobody_wants() -> Result<()> {
+    let format = Json::new(&[Column::new("V", SqlType::String)], Side::Value, None)?;
+    for record in [r#"{"V":"\ud800"}"#, r#"{"V":["\ud800"]}"#, r#"{"V":{"\ud73d\ude00":1}}"#] {
+        let bytes = BinaryArray::from_vec(vec![record.as_bytes()]);
+        let (wanted, unwanted) = (format.decode(&bytes, &[0])?, format.decode(&bytes, &[])?);
+        assert_eq!(wanted.errors.len(), 1, "{record}");
+        assert_eq!(wanted.errors, unwanted.errors, "{record}");
+    }
     Ok(())
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, BooleanArray};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, Result as BatchResult, ScalarValue};
@@ -18,8 +18,7 @@ use parking_lot::Mutex;
 
 use super::registry::{create, names, resolve};
 use super::{Aggregator, Args, Emit, EmitRows, ResolvedAggregate};
-use crate::error::Error;
-use crate::functions::ArgType;
+use crate::functions::{ArgType, batch_error};
 use crate::plan::expr::Value;
 use crate::types::SqlType;
 
@@ -93,10 +92,6 @@ fn constant(value: &ScalarValue) -> BatchResult<Value> {
     })
 }
 
-fn batch_error(error: Error) -> DataFusionError {
-    DataFusionError::Plan(error.message().to_string())
-}
-
 impl AggregateUDFImpl for BatchAggregate {
     fn name(&self) -> &str {
         &self.lower
@@ -114,6 +109,14 @@ impl AggregateUDFImpl for BatchAggregate {
         let resolved = self.resolve(types)?;
         let columns = resolved.args.iter().map(SqlType::to_arrow);
         Ok(columns.chain(types[resolved.args.len()..].iter().cloned()).collect())
+    }
+
+    /// What a correlated subquery finds where there are no rows: a count of them.
+    fn default_value(&self, ty: &DataType) -> BatchResult<ScalarValue> {
+        match self.name {
+            "COUNT" => Ok(ScalarValue::Int64(Some(0))),
+            _ => ScalarValue::try_from(ty),
+        }
     }
 
     fn state_fields(&self, args: StateFieldsArgs<'_>) -> BatchResult<Vec<FieldRef>> {
@@ -267,19 +270,14 @@ fn update(
     }
 }
 
-/// Folds stored states into their groups, by way of a slot behind all groups.
-fn merge(aggregator: &mut dyn Aggregator, slots: &[u32], states: &[ArrayRef], scratch: u32) -> BatchResult<()> {
-    let row_slot = [scratch];
-    for (row, &slot) in slots.iter().enumerate() {
-        let at = UInt32Array::from(vec![row as u32]);
-        let one = states
-            .iter()
-            .map(|column| arrow::compute::take(column, &at, None))
-            .collect::<std::result::Result<Vec<_>, _>>()?;
-        aggregator.load(&row_slot, &one).map_err(batch_error)?;
-        aggregator.merge(slot, scratch).map_err(batch_error)?;
-        aggregator.clear(&row_slot);
+/// Folds stored states into their groups, by way of slots behind all groups.
+fn merge(aggregator: &mut dyn Aggregator, slots: &[u32], states: &[ArrayRef], behind: u32) -> BatchResult<()> {
+    let loaded: Vec<u32> = (behind..behind + slots.len() as u32).collect();
+    aggregator.load(&loaded, states).map_err(batch_error)?;
+    for (&slot, &from) in slots.iter().zip(&loaded) {
+        aggregator.merge(slot, from).map_err(batch_error)?;
     }
+    aggregator.clear(&loaded);
     Ok(())
 }
 

@@ -9,7 +9,7 @@ use super::tallies::{Shown, Tally};
 use super::{Aggregator, ResolvedAggregate, correlation, numeric, offset, sketch, sum_list, test_only};
 use crate::error::{Error, Result};
 use crate::functions::signature::{self, Signature};
-use crate::functions::{ArgType, FunctionInfo, FunctionKind, SignatureInfo};
+use crate::functions::{ArgType, Example, FunctionInfo, FunctionKind, SignatureInfo};
 use crate::plan::expr::Value;
 use crate::types::SqlType;
 
@@ -22,64 +22,118 @@ struct Function {
     /// Each with the number of its last parameters that are constants.
     overloads: Vec<(Signature, usize)>,
     undo: bool,
+    example: Example,
+    /// How it differs from DataFusion's function of the same name.
+    differs: Option<&'static str>,
+}
+
+impl Function {
+    /// A call over the values of a column `v`, and what it gives.
+    fn example(mut self, call: &'static str, over: (&'static str, &'static str), gives: &'static str) -> Self {
+        self.example = Example { call, over: Some(over), gives };
+        self
+    }
+
+    fn differs(mut self, how: &'static str) -> Self {
+        self.differs = Some(how);
+        self
+    }
 }
 
 static FUNCTIONS: LazyLock<BTreeMap<&'static str, Function>> = LazyLock::new(|| {
-    let functions = [
-        function(
-            "ATTR",
-            "The value of the group if it has exactly one distinct value, else null",
-            true,
-            &["(T val) -> T"],
-        ),
-        function(
-            "AVG",
-            "The average of the values that are not null",
-            true,
-            &["(INT val) -> DOUBLE", "(BIGINT val) -> DOUBLE", "(DOUBLE val) -> DOUBLE"],
-        ),
-        function("COLLECT_LIST", "All values, nulls too, in order of arrival", true, &["(T val) -> ARRAY<T>"]),
-        function(
-            "COLLECT_SET",
-            "The distinct values, null too, in order of first arrival",
-            false,
-            &["(T val) -> ARRAY<T>"],
-        ),
-        function(
-            "CORRELATION",
-            "Pearson's correlation of the pairs without a null",
-            true,
-            &["(INT x, INT y) -> DOUBLE", "(BIGINT x, BIGINT y) -> DOUBLE", "(DOUBLE x, DOUBLE y) -> DOUBLE"],
-        ),
-        function(
-            "COUNT",
-            "The number of rows, or of values that are not null",
-            true,
-            &["() -> BIGINT", "(T val) -> BIGINT"],
-        ),
-        function("COUNT_DISTINCT", "The approximate number of distinct values", false, &["(T val) -> BIGINT"]),
-        function("EARLIEST_BY_OFFSET", "The first value, or the first n", false, BY_OFFSET),
-        function("HISTOGRAM", "How often each value occurs", true, &["(STRING val) -> MAP<STRING, BIGINT>"]),
-        function("LATEST_BY_OFFSET", "The last value, or the last n", false, BY_OFFSET),
-        function("MAX", "The greatest value", false, ORDERED),
-        function("MIN", "The least value", false, ORDERED),
-        function("STDDEV_SAMP", "The variance of the sample (kept as it is in ksqlDB)", true, REAL),
-        function("STDDEV_SAMPLE", "The standard deviation of the sample", true, REAL),
-        function(
-            "SUM",
-            "The sum of the values that are not null",
-            true,
-            &["(INT val) -> INT", "(BIGINT val) -> BIGINT", "(DOUBLE val) -> DOUBLE", "(DECIMAL val) -> DECIMAL"],
-        ),
-        function(
-            "SUM_LIST",
-            "The sum of all elements of all arrays",
-            true,
-            &["(ARRAY<INT> val) -> INT", "(ARRAY<BIGINT> val) -> BIGINT", "(ARRAY<DOUBLE> val) -> DOUBLE"],
-        ),
-        function("TOPK", "The k greatest values, greatest first", false, TOPK),
-        function("TOPKDISTINCT", "The k greatest distinct values, greatest first", false, TOPK_DISTINCT),
-    ];
+    let functions =
+        [
+            function(
+                "ATTR",
+                "The value of the group if it has exactly one distinct value, else null",
+                true,
+                &["(T val) -> T"],
+            )
+            .example("ATTR(v)", ("STRING", "'a', 'a', 'a'"), "a"),
+            function(
+                "AVG",
+                "The average of the values that are not null",
+                true,
+                &["(INT val) -> DOUBLE", "(BIGINT val) -> DOUBLE", "(DOUBLE val) -> DOUBLE"],
+            )
+            .example("AVG(v)", ("INT", "1, null, 4"), "2.5")
+            .differs("of DECIMAL is DECIMAL; over nothing but nulls it is null, here 0."),
+            function("COLLECT_LIST", "All values, nulls too, in order of arrival", true, &["(T val) -> ARRAY<T>"])
+                .example("COLLECT_LIST(v)", ("INT", "2, null, 1, 2"), "[2, null, 1, 2]"),
+            function(
+                "COLLECT_SET",
+                "The distinct values, null too, in order of first arrival",
+                false,
+                &["(T val) -> ARRAY<T>"],
+            )
+            .example("COLLECT_SET(v)", ("INT", "2, null, 1, 2"), "[2, null, 1]"),
+            function(
+                "CORRELATION",
+                "Pearson's correlation of the pairs without a null",
+                true,
+                &["(INT x, INT y) -> DOUBLE", "(BIGINT x, BIGINT y) -> DOUBLE", "(DOUBLE x, DOUBLE y) -> DOUBLE"],
+            )
+            .example("CORRELATION(v, v)", ("INT", "1, 2, 4"), "1.0"),
+            function(
+                "COUNT",
+                "The number of rows, or of values that are not null",
+                true,
+                &["() -> BIGINT", "(T val) -> BIGINT"],
+            )
+            .example("COUNT(v)", ("INT", "1, null, 4"), "2"),
+            function("COUNT_DISTINCT", "The approximate number of distinct values", false, &["(T val) -> BIGINT"])
+                .example("COUNT_DISTINCT(v)", ("INT", "1, 4, 4"), "2"),
+            function("EARLIEST_BY_OFFSET", "The first value, or the first n", false, BY_OFFSET).example(
+                "EARLIEST_BY_OFFSET(v, 2)",
+                ("INT", "3, null, 2, 1"),
+                "[3, 2]",
+            ),
+            function("HISTOGRAM", "How often each value occurs", true, &["(STRING val) -> MAP<STRING, BIGINT>"])
+                .example("HISTOGRAM(v)", ("STRING", "'a', 'b', 'a'"), "{a=2, b=1}"),
+            function("LATEST_BY_OFFSET", "The last value, or the last n", false, BY_OFFSET).example(
+                "LATEST_BY_OFFSET(v)",
+                ("INT", "3, 1, null"),
+                "1",
+            ),
+            function("MAX", "The greatest value", false, ORDERED).example("MAX(v)", ("INT", "1, null, 4"), "4"),
+            function("MIN", "The least value", false, ORDERED).example("MIN(v)", ("INT", "1, null, 4"), "1"),
+            function("STDDEV_SAMP", "The variance of the sample (kept as it is in ksqlDB)", true, REAL)
+                .example("STDDEV_SAMP(v)", ("INT", "1, 3"), "2.0")
+                .differs(
+                    "is the standard deviation. Here it is the variance, as in ksqlDB; STDDEV_SAMPLE is the \
+                 standard deviation.",
+                ),
+            function("STDDEV_SAMPLE", "The standard deviation of the sample", true, REAL).example(
+                "STDDEV_SAMPLE(v)",
+                ("INT", "1, 3"),
+                "1.4142135623730951",
+            ),
+            function(
+                "SUM",
+                "The sum of the values that are not null",
+                true,
+                &["(INT val) -> INT", "(BIGINT val) -> BIGINT", "(DOUBLE val) -> DOUBLE", "(DECIMAL val) -> DECIMAL"],
+            )
+            .example("SUM(v)", ("INT", "1, null, 4"), "5")
+            .differs("of INTEGER is BIGINT, here it stays INTEGER; over nothing but nulls it is null, here 0."),
+            function(
+                "SUM_LIST",
+                "The sum of all elements of all arrays",
+                true,
+                &["(ARRAY<INT> val) -> INT", "(ARRAY<BIGINT> val) -> BIGINT", "(ARRAY<DOUBLE> val) -> DOUBLE"],
+            )
+            .example("SUM_LIST(v)", ("ARRAY<INT>", "ARRAY[1, 2], null, ARRAY[3]"), "6"),
+            function("TOPK", "The k greatest values, greatest first", false, TOPK).example(
+                "TOPK(v, 2)",
+                ("INT", "1, 5, 5, 3"),
+                "[5, 5]",
+            ),
+            function("TOPKDISTINCT", "The k greatest distinct values, greatest first", false, TOPK_DISTINCT).example(
+                "TOPKDISTINCT(v, 2)",
+                ("INT", "1, 5, 5, 3"),
+                "[5, 3]",
+            ),
+        ];
     functions.into_iter().map(|f| (f.name, f)).collect()
 });
 
@@ -124,7 +178,7 @@ fn function(name: &'static str, description: &'static str, undo: bool, signature
         .iter()
         .map(|text| (Signature::parse(&text.replace("const ", "")), text.matches("const ").count()))
         .collect();
-    Function { name, description, overloads, undo }
+    Function { name, description, overloads, undo, example: Example::default(), differs: None }
 }
 
 fn find(name: &str) -> Result<&'static Function> {
@@ -151,6 +205,8 @@ pub fn list() -> Vec<FunctionInfo> {
             kind: FunctionKind::Aggregate,
             category: "AGGREGATE",
             description: function.description,
+            example: function.example,
+            differs: function.differs,
             signatures: function
                 .overloads
                 .iter()

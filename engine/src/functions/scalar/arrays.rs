@@ -26,14 +26,17 @@ const ORDERED: [&str; 5] = ["BOOLEAN", "INT", "BIGINT", "DOUBLE", "STRING"];
 
 pub fn functions() -> Vec<ScalarFunction> {
     vec![
-        ScalarFunction::new("ARRAY_LENGTH", CATEGORY, "Number of items.").printed("ARRAY_LENGTH").overload(
-            "(ARRAY<T> array) -> INT",
-            |args, _| {
+        ScalarFunction::new("ARRAY_LENGTH", CATEGORY, "Number of items.")
+            .example("ARRAY_LENGTH(ARRAY[1, 2])", "2")
+            .differs("can count another dimension.")
+            .printed("ARRAY_LENGTH")
+            .overload("(ARRAY<T> array) -> INT", |args, _| {
                 let rows = list_rows(&args[0]);
                 Int32Type::build(args[0].len(), |row| Ok(rows(row).map(|r| r.len() as i32)))
-            },
-        ),
+            }),
         ScalarFunction::new("ARRAY_CONTAINS", CATEGORY, "Whether an item equals the value.")
+            .example("ARRAY_CONTAINS(ARRAY['a', 'b'], 'b')", "true")
+            .differs("of a null array is null, here false.")
             .printed("ARRAY_CONTAINS")
             .overload("(ARRAY<T> array, T val) -> BOOLEAN", |args, _| {
                 let (rows, items) = (list_rows(&args[0]), args[0].as_list::<i32>().values());
@@ -43,6 +46,8 @@ pub fn functions() -> Vec<ScalarFunction> {
                 })
             }),
         ScalarFunction::new("ARRAY_CONCAT", CATEGORY, "The items of both arrays; a null array counts as empty.")
+            .example("ARRAY_CONCAT(ARRAY[1], ARRAY[2, 1])", "[1, 2, 1]")
+            .differs("takes any number of arrays; here two.")
             .printed("ARRAY_CONCAT")
             .overload("(ARRAY<T> left, ARRAY<T> right) -> ARRAY<T>", |args, ctx| {
                 let lists = Lists::new(args)?;
@@ -56,16 +61,21 @@ pub fn functions() -> Vec<ScalarFunction> {
                 })
             }),
         ScalarFunction::new("ARRAY_DISTINCT", CATEGORY, "The items without repetitions.")
+            .example("ARRAY_DISTINCT(ARRAY[1, 2, 1])", "[1, 2]")
             .overload("(ARRAY<T> array) -> ARRAY<T>", |args, ctx| set(args, ctx, Keep::All)),
         ScalarFunction::new("ARRAY_UNION", CATEGORY, "The items of both arrays without repetitions.")
+            .example("ARRAY_UNION(ARRAY[1, 2], ARRAY[2, 3])", "[1, 2, 3]")
             .overload("(ARRAY<T> left, ARRAY<T> right) -> ARRAY<T>", |args, ctx| set(args, ctx, Keep::All)),
         ScalarFunction::new("ARRAY_INTERSECT", CATEGORY, "The items of the left array that the right one has too.")
+            .example("ARRAY_INTERSECT(ARRAY[3, 1, 3], ARRAY[3])", "[3]")
             .overload("(ARRAY<T> array1, ARRAY<T> array2) -> ARRAY<T>", |args, ctx| set(args, ctx, Keep::Common)),
         ScalarFunction::new("ARRAY_EXCEPT", CATEGORY, "The items of the left array that the right one has not.")
+            .example("ARRAY_EXCEPT(ARRAY[0, 0, 1], ARRAY[1])", "[0]")
             .overload("(ARRAY<T> left, ARRAY<T> right) -> ARRAY<T>", |args, ctx| set(args, ctx, Keep::LeftOnly)),
-        ScalarFunction::new("ARRAY_REMOVE", CATEGORY, "The items that do not equal the value.").overload(
-            "(ARRAY<T> array, T element) -> ARRAY<T>",
-            |args, ctx| {
+        ScalarFunction::new("ARRAY_REMOVE", CATEGORY, "The items that do not equal the value.")
+            .example("ARRAY_REMOVE(ARRAY[1, 2, 1], 1)", "[2]")
+            .differs("removes the first item that equals, here all go.")
+            .overload("(ARRAY<T> array, T element) -> ARRAY<T>", |args, ctx| {
                 let lists = Lists::new(&args[..1])?;
                 lists.pick(ctx, |row, picked| match lists.range(0, row) {
                     Some(range) => {
@@ -75,10 +85,10 @@ pub fn functions() -> Vec<ScalarFunction> {
                     }
                     None => false,
                 })
-            },
-        ),
-        extreme("ARRAY_MAX", "The largest item; nulls are left out.", true),
-        extreme("ARRAY_MIN", "The smallest item; nulls are left out.", false),
+            }),
+        extreme("ARRAY_MAX", "The largest item; nulls are left out.", true)
+            .example("ARRAY_MAX(ARRAY[1, null, 3])", "3"),
+        extreme("ARRAY_MIN", "The smallest item; nulls are left out.", false).example("ARRAY_MIN(ARRAY[2, 1])", "1"),
         sort(),
         join(),
         ScalarFunction::new(
@@ -86,6 +96,7 @@ pub fn functions() -> Vec<ScalarFunction> {
             CATEGORY,
             "The items from one position to another, counted from 1, both included.",
         )
+        .example("SLICE(ARRAY['a', 'b', 'c', 'd'], 2, 3)", "[b, c]")
         .overload("(ARRAY<T> in, INT from, INT to) -> ARRAY<T>", slice),
     ]
 }
@@ -240,7 +251,9 @@ fn sort() -> ScalarFunction {
             true
         })
     };
-    let mut function = ScalarFunction::new("ARRAY_SORT", CATEGORY, "The items in order, nulls last.");
+    let mut function = ScalarFunction::new("ARRAY_SORT", CATEGORY, "The items in order, nulls last.")
+        .example("ARRAY_SORT(ARRAY[2, null, 1], 'DESC')", "[2, 1, null]")
+        .differs("nulls come first, here last.");
     for ty in ORDERED.iter().chain(&["DECIMAL", "DATE", "TIME", "TIMESTAMP", "BYTES"]) {
         function = function
             .overload_refined(&format!("(ARRAY<{ty}> array) -> ARRAY<{ty}>"), same_array, evaluate)
@@ -280,6 +293,11 @@ fn join() -> ScalarFunction {
     };
     let mut function =
         ScalarFunction::new("ARRAY_JOIN", CATEGORY, "The items as one text, with a delimiter between them.")
+            .example("ARRAY_JOIN(ARRAY[1, null, 2], '|')", "1|null|2")
+            .differs(
+                "leaves nulls out unless a text for them is given; here they are written as null, and the \
+                 delimiter is a comma unless given.",
+            )
             .printed("ARRAY_JOIN");
     for ty in ORDERED.iter().chain(&["DECIMAL"]) {
         function = function

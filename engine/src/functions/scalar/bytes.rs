@@ -22,32 +22,41 @@ pub fn functions() -> Vec<ScalarFunction> {
     let function = |name, description| ScalarFunction::new(name, CATEGORY, description);
     vec![
         function("ENCODE", "The text in another encoding: hex, utf8, ascii or base64.")
+            .example("ENCODE('abc', 'utf8', 'base64')", "YWJj")
+            .differs("takes BYTES or a text and one encoding.")
             .overload("(STRING str, STRING inputEncoding, STRING outputEncoding) -> STRING", |args, _| {
                 map3::<Str, Str, Str, Str>(args, |text, from, to| encode(text, from, to).map(Some))
             }),
         function("TO_BYTES", "The bytes a text stands for in an encoding: hex, utf8, ascii or base64.")
+            .example("LEN(TO_BYTES('616263', 'hex'))", "3")
             .overload("(STRING string, STRING encoding) -> BYTES", |args, _| {
                 map2::<Str, Str, Bin>(args, |text, encoding| Encoding::new(encoding)?.read(text).map(Some))
             }),
-        function("FROM_BYTES", "The text of bytes in an encoding: hex, utf8, ascii or base64.").overload(
-            "(BYTES bytes, STRING encoding) -> STRING",
-            |args, _| {
+        function("FROM_BYTES", "The text of bytes in an encoding: hex, utf8, ascii or base64.")
+            .example("FROM_BYTES(TO_BYTES('abc', 'utf8'), 'hex')", "616263")
+            .overload("(BYTES bytes, STRING encoding) -> STRING", |args, _| {
                 map2::<Bin, Str, Str>(args, |bytes, encoding| Ok(Some(Encoding::new(encoding)?.write(bytes, true))))
-            },
-        ),
+            }),
         number("INT_FROM_BYTES", "The INT that 4 bytes are.", "INT", |args| {
             from_bytes::<Int32Type, 4>(args, i32::from_be_bytes)
-        }),
+        })
+        .example("INT_FROM_BYTES(TO_BYTES('000007E5', 'hex'))", "2021"),
         number("BIGINT_FROM_BYTES", "The BIGINT that 8 bytes are.", "BIGINT", |args| {
             from_bytes::<Int64Type, 8>(args, i64::from_be_bytes)
-        }),
+        })
+        .example("BIGINT_FROM_BYTES(TO_BYTES('00000000000007E5', 'hex'))", "2021"),
         number("DOUBLE_FROM_BYTES", "The DOUBLE that 8 bytes are.", "DOUBLE", |args| {
             from_bytes::<Float64Type, 8>(args, f64::from_be_bytes)
-        }),
-        function("MD5", "The MD5 of a text, in hexadecimal digits.").overload("(STRING s) -> STRING", |args, _| {
-            map1::<Str, Str>(args, |text| Ok(Some(hex(&Md5::digest(text.as_bytes()), false))))
-        }),
+        })
+        .example("DOUBLE_FROM_BYTES(TO_BYTES('3FF8000000000000', 'hex'))", "1.5"),
+        function("MD5", "The MD5 of a text, in hexadecimal digits.")
+            .example("MD5('abc')", "900150983cd24fb0d6963f7d28e17f72")
+            .overload("(STRING s) -> STRING", |args, _| {
+                map1::<Str, Str>(args, |text| Ok(Some(hex(&Md5::digest(text.as_bytes()), false))))
+            }),
         function("UUID", "A random UUID, or the UUID that 16 bytes are.")
+            .example("LEN(UUID())", "36")
+            .differs("takes no argument; here bytes may be given.")
             .volatile()
             .overload("() -> STRING", |_, ctx| Str::build(ctx.rows, |_| Ok(Some(Uuid::new_v4().to_string()))))
             .overload("(BYTES bytes) -> STRING", |args, _| {

@@ -9,7 +9,7 @@ use arrow::array::{Array, ArrayRef, Int32Array, Int64Array};
 use arrow::datatypes::{Date32Type, Int32Type, Int64Type, Time32MillisecondType, TimestampMillisecondType};
 
 use super::{CallContext, Evaluated, ScalarFunction};
-use crate::clock::{Clock, SystemClock};
+use crate::clock;
 use crate::functions::columns::{Input, Output, Str, column, map1, map3};
 use crate::functions::values::civil::{DAY_MS, date_of, days_in_month, days_of};
 use crate::functions::values::java_time::{Pattern, Zone};
@@ -28,25 +28,37 @@ fn texts() -> Vec<ScalarFunction> {
     let function = |name, description| ScalarFunction::new(name, CATEGORY, description);
     vec![
         function("FORMAT_DATE", "A date as text, by a pattern.")
+            .example("FORMAT_DATE(FROM_DAYS(18993), 'dd-MMM-yyyy')", "01-Jan-2022")
             .overload("(DATE date, STRING format) -> STRING", |args, _| {
                 by_pattern::<Date32Type, Str>(args, |pattern, _, days| pattern.format_date(days))
             }),
         function("FORMAT_TIME", "A time of day as text, by a pattern.")
+            .example("FORMAT_TIME(CAST('22:04:05' AS TIME), 'HH.mm')", "22.04")
             .overload("(TIME time, STRING format) -> STRING", |args, _| {
                 by_pattern::<Time32MillisecondType, Str>(args, |pattern, _, ms| pattern.format_time(ms))
             }),
         function("FORMAT_TIMESTAMP", "A timestamp as text, by a pattern, in a zone.")
+            .example(
+                "FORMAT_TIMESTAMP(FROM_UNIXTIME(1526075913000), 'yyyy-MM-dd HH:mm:ss', 'Europe/Paris')",
+                "2018-05-11 23:58:33",
+            )
             .overload("(TIMESTAMP timestamp, STRING format) -> STRING", format_timestamps)
             .overload("(TIMESTAMP timestamp, STRING format, STRING timezone) -> STRING", format_timestamps),
         function("PARSE_DATE", "The date of a text, by a pattern.")
+            .example("PARSE_DATE('11/05/2019', 'dd/MM/yyyy')", "2019-05-11")
             .overload("(STRING formattedDate, STRING format) -> DATE", |args, _| {
                 by_pattern::<Str, Date32Type>(args, |pattern, _, text| pattern.parse_date(text))
             }),
         function("PARSE_TIME", "The time of day of a text, by a pattern.")
+            .example("PARSE_TIME('22.04', 'HH.mm')", "22:04")
             .overload("(STRING formattedTime, STRING format) -> TIME", |args, _| {
                 by_pattern::<Str, Time32MillisecondType>(args, |pattern, _, text| pattern.parse_time(text))
             }),
         function("PARSE_TIMESTAMP", "The timestamp of a text, by a pattern; a zone in the text comes first.")
+            .example(
+                "PARSE_TIMESTAMP('2018-05-11T21:58:33', 'yyyy-MM-dd''T''HH:mm:ss', 'Europe/London')",
+                "2018-05-11T20:58:33.000",
+            )
             .overload(
                 "(STRING formattedTimestamp, STRING format) -> TIMESTAMP",
                 parse_timestamps::<TimestampMillisecondType>,
@@ -56,17 +68,21 @@ fn texts() -> Vec<ScalarFunction> {
                 parse_timestamps::<TimestampMillisecondType>,
             ),
         function("DATETOSTRING", "Days since 1970-01-01 as text; FORMAT_DATE is its successor.")
+            .example("DATETOSTRING(1, 'yyyy-MM-dd')", "1970-01-02")
             .overload("(INT epochDays, STRING format) -> STRING", |args, _| {
                 by_pattern::<Int32Type, Str>(args, |pattern, _, days| pattern.format_date(days))
             }),
         function("STRINGTODATE", "Days since 1970-01-01 of a text; PARSE_DATE is its successor.")
+            .example("STRINGTODATE('19700102', 'yyyyMMdd')", "1")
             .overload("(STRING formattedDate, STRING format) -> INT", |args, _| {
                 by_pattern::<Str, Int32Type>(args, |pattern, _, text| pattern.parse_date(text))
             }),
         function("TIMESTAMPTOSTRING", "Milliseconds since 1970-01-01 as text; FORMAT_TIMESTAMP is its successor.")
+            .example("TIMESTAMPTOSTRING(0, 'yyyy-MM-dd HH:mm', 'UTC')", "1970-01-01 00:00")
             .overload("(BIGINT epochMilli, STRING format) -> STRING", format_longs)
             .overload("(BIGINT epochMilli, STRING format, STRING timezone) -> STRING", format_longs),
         function("STRINGTOTIMESTAMP", "Milliseconds since 1970-01-01 of a text; PARSE_TIMESTAMP is its successor.")
+            .example("STRINGTOTIMESTAMP('1970-01-02', 'yyyy-MM-dd', 'UTC')", "86400000")
             .overload("(STRING formattedTimestamp, STRING format) -> BIGINT", parse_timestamps::<Int64Type>)
             .overload(
                 "(STRING formattedTimestamp, STRING format, STRING timezone) -> BIGINT",
@@ -80,21 +96,26 @@ fn numbers() -> Vec<ScalarFunction> {
     let function = |name, description| ScalarFunction::new(name, CATEGORY, description);
     vec![
         function("FROM_DAYS", "The date of a number of days since 1970-01-01.")
+            .example("FROM_DAYS(18993)", "2022-01-01")
             .overload("(INT days) -> DATE", |args, _| map1::<Int32Type, Date32Type>(args, |days| Ok(Some(days)))),
         function("FROM_UNIXTIME", "The timestamp of milliseconds since 1970-01-01.")
+            .example("FROM_UNIXTIME(7)", "1970-01-01T00:00:00.007")
+            .differs("takes seconds, here milliseconds.")
             .overload("(BIGINT epochMilli) -> TIMESTAMP", |args, _| {
                 map1::<Int64Type, TimestampMillisecondType>(args, |ms| Ok(Some(ms)))
             }),
         function("UNIX_DATE", "Days since 1970-01-01 of a date, or of today.")
+            .example("UNIX_DATE(FROM_DAYS(7))", "7")
             .volatile()
             .overload("() -> INT", |_, ctx| {
-                let today = SystemClock.now_ms().div_euclid(DAY_MS) as i32;
+                let today = clock::now_ms().div_euclid(DAY_MS) as i32;
                 Ok(Arc::new(Int32Array::from_value(today, ctx.rows)))
             })
             .overload("(DATE date) -> INT", |args, _| map1::<Date32Type, Int32Type>(args, |days| Ok(Some(days)))),
         function("UNIX_TIMESTAMP", "Milliseconds since 1970-01-01 of a timestamp, or of now.")
+            .example("UNIX_TIMESTAMP(FROM_UNIXTIME(7))", "7")
             .volatile()
-            .overload("() -> BIGINT", |_, ctx| Ok(Arc::new(Int64Array::from_value(SystemClock.now_ms(), ctx.rows))))
+            .overload("() -> BIGINT", |_, ctx| Ok(Arc::new(Int64Array::from_value(clock::now_ms(), ctx.rows))))
             .overload("(TIMESTAMP timestamp) -> BIGINT", |args, _| {
                 map1::<TimestampMillisecondType, Int64Type>(args, |ms| Ok(Some(ms)))
             }),
@@ -102,6 +123,7 @@ fn numbers() -> Vec<ScalarFunction> {
             "CONVERT_TZ",
             "The timestamp whose clock in the second zone shows what this one's shows in the first.",
         )
+        .example("CONVERT_TZ(FROM_UNIXTIME(0), 'UTC', 'Asia/Tokyo')", "1970-01-01T09:00:00.000")
         .overload("(TIMESTAMP timestamp, STRING fromTimeZone, STRING toTimeZone) -> TIMESTAMP", |args, _| {
             map3::<TimestampMillisecondType, Str, Str, TimestampMillisecondType>(args, |ms, from, to| {
                 let instant = Zone::new(from)?.to_utc(ms);
@@ -116,18 +138,24 @@ fn intervals() -> Vec<ScalarFunction> {
     let function = |name, description| ScalarFunction::new(name, CATEGORY, description);
     vec![
         function("DATEADD", "The date a number of units later.")
+            .example("DATEADD(DAYS, 29, FROM_DAYS(0))", "1970-01-30")
             .overload("(UNIT unit, INT interval, DATE date) -> DATE", |args, _| dates_plus(args, 1)),
         function("DATESUB", "The date a number of units earlier.")
+            .example("DATESUB(DAYS, 5, FROM_DAYS(5))", "1970-01-01")
             .overload("(UNIT unit, INT interval, DATE date) -> DATE", |args, _| dates_plus(args, -1)),
         function("TIMEADD", "The time of day a number of units later, around midnight.")
+            .example("TIMEADD(MINUTES, 2, CAST('23:59' AS TIME))", "00:01")
             .overload("(UNIT unit, INT interval, TIME time) -> TIME", |args, _| times_plus(args, 1)),
         function("TIMESUB", "The time of day a number of units earlier, around midnight.")
+            .example("TIMESUB(HOURS, 1, CAST('00:30' AS TIME))", "23:30")
             .overload("(UNIT unit, INT interval, TIME time) -> TIME", |args, _| times_plus(args, -1)),
         function("TIMESTAMPADD", "The timestamp a number of units later.")
+            .example("TIMESTAMPADD(DAYS, 1, FROM_UNIXTIME(0))", "1970-01-02T00:00:00.000")
             .overload("(UNIT unit, INT interval, TIMESTAMP timestamp) -> TIMESTAMP", |args, _| {
                 timestamps_plus(args, 1)
             }),
         function("TIMESTAMPSUB", "The timestamp a number of units earlier.")
+            .example("TIMESTAMPSUB(MILLISECONDS, 10, FROM_UNIXTIME(20))", "1970-01-01T00:00:00.010")
             .overload("(UNIT unit, INT interval, TIMESTAMP timestamp) -> TIMESTAMP", |args, _| {
                 timestamps_plus(args, -1)
             }),

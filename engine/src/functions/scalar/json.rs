@@ -21,6 +21,7 @@ const CATEGORY: &str = "JSON";
 pub fn functions() -> Vec<ScalarFunction> {
     vec![
         ScalarFunction::new("EXTRACTJSONFIELD", CATEGORY, "The value at a path such as $.a.b[0] of a JSON text.")
+            .example(r#"EXTRACTJSONFIELD('{"a": [1, "x"]}', '$.a[1]')"#, "x")
             .overload("(STRING input, STRING path) -> STRING", |args, _| {
                 map2::<Str, Str, Str>(args, |text, path| {
                     let path = parse_path(path)?;
@@ -30,47 +31,46 @@ pub fn functions() -> Vec<ScalarFunction> {
                     }))
                 })
             }),
-        ScalarFunction::new("IS_JSON_STRING", CATEGORY, "Whether a text is JSON.").overload(
-            "(STRING input) -> BOOLEAN",
-            |args, _| {
+        ScalarFunction::new("IS_JSON_STRING", CATEGORY, "Whether a text is JSON.")
+            .example("IS_JSON_STRING('[1, 2]')", "true")
+            .overload("(STRING input) -> BOOLEAN", |args, _| {
                 let texts = column::<Str>(&args[0]);
                 Bool::build(texts.len(), |row| Ok(Some(texts.is_valid(row) && parse(texts.value(row)).is_ok())))
-            },
-        ),
+            }),
         ScalarFunction::new("JSON_ARRAY_LENGTH", CATEGORY, "Number of items of a JSON array.")
+            .example("JSON_ARRAY_LENGTH('[1, 2]')", "2")
             .overload("(STRING jsonArray) -> INT", |args, _| {
                 map1::<Str, Int32Type>(args, |text| Ok(parse(text)?.as_array().map(|items| items.len() as i32)))
             }),
         ScalarFunction::new("JSON_ARRAY_CONTAINS", CATEGORY, "Whether a JSON array has an item that equals the value.")
+            .example("JSON_ARRAY_CONTAINS('[1, 2]', 2)", "true")
             .printed("JSON_ARRAY_CONTAINS")
             .overload("(STRING jsonArray, T val) -> BOOLEAN", array_contains),
-        ScalarFunction::new("JSON_KEYS", CATEGORY, "The keys of a JSON object.").overload(
-            "(STRING json_string) -> ARRAY<STRING>",
-            |args, _| {
+        ScalarFunction::new("JSON_KEYS", CATEGORY, "The keys of a JSON object.")
+            .example(r#"JSON_KEYS('{"a": 1, "b": 2}')"#, "[a, b]")
+            .overload("(STRING json_string) -> ARRAY<STRING>", |args, _| {
                 map1::<Str, StrList>(args, |text| {
                     Ok(parse(text)?.as_object().map(|o| o.keys().map(|key| Some(key.clone())).collect()))
                 })
-            },
-        ),
-        ScalarFunction::new("JSON_RECORDS", CATEGORY, "The entries of a JSON object, values as JSON text.").overload(
-            "(STRING json_string) -> MAP<STRING, STRING>",
-            |args, _| {
+            }),
+        ScalarFunction::new("JSON_RECORDS", CATEGORY, "The entries of a JSON object, values as JSON text.")
+            .example(r#"JSON_RECORDS('{"a": 1}')"#, "{a=1}")
+            .overload("(STRING json_string) -> MAP<STRING, STRING>", |args, _| {
                 map1::<Str, StrMap>(args, |text| {
                     Ok(parse(text)?
                         .as_object()
                         .map(|o| o.iter().map(|(k, v)| (k.clone(), Some(v.to_string()))).collect()))
                 })
-            },
-        ),
-        ScalarFunction::new("JSON_ITEMS", CATEGORY, "The items of a JSON array, as JSON text.").overload(
-            "(STRING json_items) -> ARRAY<STRING>",
-            |args, _| {
+            }),
+        ScalarFunction::new("JSON_ITEMS", CATEGORY, "The items of a JSON array, as JSON text.")
+            .example(r#"JSON_ITEMS('[{"a": 1}, 2]')"#, r#"[{"a":1}, 2]"#)
+            .overload("(STRING json_items) -> ARRAY<STRING>", |args, _| {
                 map1::<Str, StrList>(args, |text| {
                     Ok(parse(text)?.as_array().map(|items| items.iter().map(|item| Some(item.to_string())).collect()))
                 })
-            },
-        ),
+            }),
         ScalarFunction::new("JSON_CONCAT", CATEGORY, "JSON objects merged, or JSON arrays one after the other.")
+            .example("JSON_CONCAT('[1]', '[2]')", "[1,2]")
             .overload("(STRING... jsonStrings) -> STRING", |args, ctx| {
                 let texts: Vec<_> = args.iter().map(column::<Str>).collect();
                 Str::build(ctx.rows, |row| {
@@ -83,6 +83,7 @@ pub fn functions() -> Vec<ScalarFunction> {
                 })
             }),
         ScalarFunction::new("TO_JSON_STRING", CATEGORY, "Any value as JSON text.")
+            .example("TO_JSON_STRING(STRUCT(a := 1, b := 'x'))", r#"{"A":1,"B":"x"}"#)
             .overload("(T val) -> STRING", |args, _| to_json(&args[0])),
     ]
 }

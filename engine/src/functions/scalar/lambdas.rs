@@ -17,12 +17,15 @@ const CATEGORY: &str = "LAMBDA";
 pub fn functions() -> Vec<ScalarFunction> {
     vec![
         ScalarFunction::new("TRANSFORM", CATEGORY, "Every element as the lambda makes it.")
+            .example("TRANSFORM(ARRAY[1, 2], x => x * 2)", "[2, 4]")
             .overload("(ARRAY<T> array, (T) => R lambda) -> ARRAY<R>", transform_array)
             .overload("(MAP<K, V> map, (K, V) => R lambda1, (K, V) => S lambda2) -> MAP<R, S>", transform_map),
         ScalarFunction::new("FILTER", CATEGORY, "The elements for which the lambda is true.")
+            .example("FILTER(ARRAY[1, null, 9], x => x > 3)", "[9]")
             .overload("(ARRAY<T> array, (T) => BOOLEAN lambda) -> ARRAY<T>", filter_array)
             .overload("(MAP<K, V> map, (K, V) => BOOLEAN lambda) -> MAP<K, V>", filter_map),
         ScalarFunction::new("REDUCE", CATEGORY, "The elements folded into one value, from the first on.")
+            .example("REDUCE(ARRAY[1, 2, 3], 10, (s, x) => s + x)", "16")
             .overload("(ARRAY<T> list, S state, (S, T) => S lambda) -> S", |args, ctx| {
                 let (list, rows) = (args[0].as_list::<i32>(), list_rows(&args[0]));
                 reduce(args, &[list.values()], &|row| rows(row).map(Iterator::collect), ctx)

@@ -17,12 +17,16 @@ const CATEGORY: &str = "MAP";
 pub fn functions() -> Vec<ScalarFunction> {
     vec![
         ScalarFunction::new("AS_MAP", CATEGORY, "A map of keys and values at equal positions.")
+            .example("AS_MAP(ARRAY['a', 'b'], ARRAY[1, 2])", "{a=1, b=2}")
             .overload("(ARRAY<K> keys, ARRAY<V> values) -> MAP<K, V>", as_map),
         ScalarFunction::new("MAP_KEYS", CATEGORY, "The keys of a map.")
+            .example("MAP_KEYS(MAP('a' := 1))", "[a]")
             .overload("(MAP<K, V> map) -> ARRAY<K>", |args, ctx| column_of(args, ctx, 0)),
         ScalarFunction::new("MAP_VALUES", CATEGORY, "The values of a map.")
+            .example("MAP_VALUES(MAP('a' := 1))", "[1]")
             .overload("(MAP<K, V> map) -> ARRAY<V>", |args, ctx| column_of(args, ctx, 1)),
         ScalarFunction::new("MAP_UNION", CATEGORY, "The entries of both maps; the second wins where keys are equal.")
+            .example("MAP_UNION(MAP('a' := 1, 'b' := 2), MAP('b' := 3))", "{a=1, b=3}")
             .overload("(MAP<K, V> map1, MAP<K, V> map2) -> MAP<K, V>", union),
         entries(),
     ]
@@ -132,6 +136,7 @@ fn entries() -> ScalarFunction {
     };
     let mut function =
         ScalarFunction::new("ENTRIES", CATEGORY, "The entries of a map as an array of structs, perhaps sorted by key.")
+            .example("ENTRIES(MAP('b' := 1, 'a' := 2), true)", "[Struct{K=a,V=2}, Struct{K=b,V=1}]")
             .printed("ENTRIES");
     for ty in ["INT", "BIGINT", "DOUBLE", "BOOLEAN", "STRING"] {
         let signature = format!("(MAP<STRING, {ty}> map, BOOLEAN sorted) -> ARRAY<STRUCT<K STRING, V {ty}>>");

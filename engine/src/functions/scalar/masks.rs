@@ -32,6 +32,7 @@ enum Reach {
 pub fn functions() -> Vec<ScalarFunction> {
     let masks = "STRING upper, STRING lower, STRING digit, STRING other";
     let whole = ScalarFunction::new("MASK", CATEGORY, "The text with its characters masked by kind.")
+        .example("MASK('My Test $123')", "Xx-Xxxx--nnn")
         .overload("(STRING input) -> STRING", |args, _| mask(args, Reach::All))
         .overload(&format!("(STRING input, {masks}) -> STRING"), |args, _| mask(args, Reach::All));
     let part = |name, description, reach| {
@@ -41,10 +42,14 @@ pub fn functions() -> Vec<ScalarFunction> {
     };
     vec![
         whole,
-        part("MASK_LEFT", "The text with its first characters masked by kind.", Reach::Left),
-        part("MASK_RIGHT", "The text with its last characters masked by kind.", Reach::Right),
-        part("MASK_KEEP_LEFT", "The text with all but its first characters masked by kind.", Reach::KeepLeft),
-        part("MASK_KEEP_RIGHT", "The text with all but its last characters masked by kind.", Reach::KeepRight),
+        part("MASK_LEFT", "The text with its first characters masked by kind.", Reach::Left)
+            .example("MASK_LEFT('My Test', 3)", "Xx-Test"),
+        part("MASK_RIGHT", "The text with its last characters masked by kind.", Reach::Right)
+            .example("MASK_RIGHT('My Test', 3)", "My Txxx"),
+        part("MASK_KEEP_LEFT", "The text with all but its first characters masked by kind.", Reach::KeepLeft)
+            .example("MASK_KEEP_LEFT('My Test', 3)", "My Xxxx"),
+        part("MASK_KEEP_RIGHT", "The text with all but its last characters masked by kind.", Reach::KeepRight)
+            .example("MASK_KEEP_RIGHT('My Test', 3)", "Xx-Xest"),
     ]
 }
 

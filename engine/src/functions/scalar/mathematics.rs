@@ -17,53 +17,68 @@ const EARTH_RADIUS_MILES: f64 = 3959.0;
 
 pub fn functions() -> Vec<ScalarFunction> {
     vec![
-        of_one("SQRT", "Square root.", f64::sqrt),
-        of_one("CBRT", "Cube root.", f64::cbrt),
-        of_one("EXP", "e to the power of the value.", f64::exp),
-        of_one("LN", "Natural logarithm.", f64::ln),
+        of_one("SQRT", "Square root.", f64::sqrt)
+            .example("SQRT(4)", "2.0")
+            .differs("of a negative number is an error, here it is NaN."),
+        of_one("CBRT", "Cube root.", f64::cbrt).example("CBRT(27)", "3.0"),
+        of_one("EXP", "e to the power of the value.", f64::exp).example("EXP(0)", "1.0"),
+        of_one("LN", "Natural logarithm.", f64::ln).example("LN(1)", "0.0"),
         of_two(
-            ScalarFunction::new("LOG", CATEGORY, "Natural logarithm, or the logarithm to a base."),
+            ScalarFunction::new("LOG", CATEGORY, "Natural logarithm, or the logarithm to a base.")
+                .example("LOG(2, 8)", "3.0")
+                .differs(
+                    "of one argument is to base 10, here it is the natural logarithm; a base that is no base \
+                 gives a number, here NaN.",
+                ),
             Some(f64::ln),
             ["base", "value"],
             |base, value| if base <= 0.0 || base == 1.0 { f64::NAN } else { value.ln() / base.ln() },
         ),
         of_two(
-            ScalarFunction::new("POWER", CATEGORY, "The base to the power of the exponent."),
+            ScalarFunction::new("POWER", CATEGORY, "The base to the power of the exponent.")
+                .example("POWER(2, 10)", "1024.0")
+                .differs("zero to a negative power is an error, here it is Infinity."),
             None,
             ["base", "exponent"],
             f64::powf,
         ),
-        of_one("SIN", "Sine of an angle in radians.", f64::sin),
-        of_one("COS", "Cosine of an angle in radians.", f64::cos),
-        of_one("TAN", "Tangent of an angle in radians.", f64::tan),
-        of_one("SINH", "Hyperbolic sine.", f64::sinh),
-        of_one("COSH", "Hyperbolic cosine.", f64::cosh),
-        of_one("TANH", "Hyperbolic tangent.", f64::tanh),
-        of_one("COT", "Cotangent of an angle in radians.", |v| 1.0 / v.tan()),
-        of_one("ASIN", "Angle in radians of a sine.", f64::asin),
-        of_one("ACOS", "Angle in radians of a cosine.", f64::acos),
-        of_one("ATAN", "Angle in radians of a tangent.", f64::atan),
+        of_one("SIN", "Sine of an angle in radians.", f64::sin).example("SIN(0)", "0.0"),
+        of_one("COS", "Cosine of an angle in radians.", f64::cos).example("COS(0)", "1.0"),
+        of_one("TAN", "Tangent of an angle in radians.", f64::tan).example("TAN(0)", "0.0"),
+        of_one("SINH", "Hyperbolic sine.", f64::sinh).example("SINH(0)", "0.0"),
+        of_one("COSH", "Hyperbolic cosine.", f64::cosh).example("COSH(0)", "1.0"),
+        of_one("TANH", "Hyperbolic tangent.", f64::tanh).example("TANH(0)", "0.0"),
+        of_one("COT", "Cotangent of an angle in radians.", |v| 1.0 / v.tan()).example("COT(0)", "Infinity"),
+        of_one("ASIN", "Angle in radians of a sine.", f64::asin).example("ASIN(0)", "0.0"),
+        of_one("ACOS", "Angle in radians of a cosine.", f64::acos).example("ACOS(1)", "0.0"),
+        of_one("ATAN", "Angle in radians of a tangent.", f64::atan).example("ATAN(0)", "0.0"),
         of_two(
-            ScalarFunction::new("ATAN2", CATEGORY, "Angle in radians of the point (x, y)."),
+            ScalarFunction::new("ATAN2", CATEGORY, "Angle in radians of the point (x, y).")
+                .example("ATAN2(0, 1)", "0.0"),
             None,
             ["y", "x"],
             f64::atan2,
         ),
-        of_one("DEGREES", "Radians as degrees.", degrees),
-        of_one("RADIANS", "Degrees as radians.", radians),
+        of_one("DEGREES", "Radians as degrees.", degrees).example("DEGREES(PI())", "180.0"),
+        of_one("RADIANS", "Degrees as radians.", radians).example("RADIANS(180)", "3.141592653589793"),
         ScalarFunction::new("PI", CATEGORY, "The ratio of a circle's circumference to its diameter.")
+            .example("PI()", "3.141592653589793")
             .overload("() -> DOUBLE", |_, ctx| Ok(Arc::new(Float64Array::from_value(PI, ctx.rows)))),
         ScalarFunction::new("RANDOM", CATEGORY, "A random number from 0 up to, not including, 1.")
+            .example("RANDOM() < 1e0", "true")
             .volatile()
             .overload("() -> DOUBLE", |_, ctx| {
                 Ok(Arc::new(Float64Array::from_iter_values((0..ctx.rows).map(|_| fastrand::f64()))))
             }),
         ScalarFunction::new("GEO_DISTANCE", CATEGORY, "Great circle distance of two points, in KM or MI.")
+            .example("GEO_DISTANCE(37.4439e0, -122.1663e0, 51.5257e0, -0.1122e0, 'MI')", "5365.659729188262")
             .overload("(DOUBLE lat1, DOUBLE lon1, DOUBLE lat2, DOUBLE lon2) -> DOUBLE", |args, _| distances(args))
             .overload("(DOUBLE lat1, DOUBLE lon1, DOUBLE lat2, DOUBLE lon2, STRING units) -> DOUBLE", |args, _| {
                 distances(args)
             }),
         ScalarFunction::new("GENERATE_SERIES", "ARRAY", "The numbers from start to end, both included, by steps.")
+            .example("GENERATE_SERIES(-2, 2, 2)", "[-2, 0, 2]")
+            .differs("from a greater start is empty; here it counts down.")
             .printed("GENERATE_SERIES")
             .overload("(INT start, INT end) -> ARRAY<INT>", |args, _| series::<Int32Type>(args))
             .overload("(BIGINT start, BIGINT end) -> ARRAY<BIGINT>", |args, _| series::<Int64Type>(args))

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! ScalarFunction::new("LEN", "STRING", "Number of characters of a text, or of bytes.")
+//!     .example("LEN('abc')", "3")
 //!     .overload("(STRING text) -> INT", |args, _| map1::<Str, Int32Type>(args, |text| …))
 //!     .overload("(BYTES bytes) -> INT", |args, _| …)
 //! ```
@@ -30,7 +31,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::array::{ArrayRef, UInt32Array};
 
 use super::signature::{self, Bindings, ParamType, Signature};
-use super::{ArgType, FunctionInfo, FunctionKind, Resolved, SignatureInfo};
+use super::{ArgType, Example, FunctionInfo, FunctionKind, Resolved, SignatureInfo};
 use crate::config::distance;
 use crate::error::{Error, Result};
 use crate::types::SqlType;
@@ -66,6 +67,9 @@ pub struct ScalarFunction {
     printed: String,
     category: &'static str,
     description: &'static str,
+    example: Example,
+    /// How it differs from DataFusion's function of the same name.
+    differs: Option<&'static str>,
     /// Same arguments give the same value.
     deterministic: bool,
     overloads: Vec<Overload>,
@@ -87,7 +91,28 @@ impl ScalarFunction {
     /// `name` in upper case; messages print it in lower case unless [`ScalarFunction::printed`] says otherwise.
     pub fn new(name: &'static str, category: &'static str, description: &'static str) -> Self {
         let printed = name.to_ascii_lowercase();
-        Self { name, printed, category, description, deterministic: true, overloads: Vec::new() }
+        Self {
+            name,
+            printed,
+            category,
+            description,
+            example: Example::default(),
+            differs: None,
+            deterministic: true,
+            overloads: Vec::new(),
+        }
+    }
+
+    /// A call without columns, and its value as text.
+    pub fn example(mut self, call: &'static str, gives: &'static str) -> Self {
+        self.example = Example { call, over: None, gives };
+        self
+    }
+
+    /// How it differs from DataFusion's function of the same name.
+    pub fn differs(mut self, how: &'static str) -> Self {
+        self.differs = Some(how);
+        self
     }
 
     pub fn printed(mut self, printed: &str) -> Self {
@@ -235,6 +260,8 @@ pub fn list() -> Vec<FunctionInfo> {
             kind: FunctionKind::Scalar,
             category: function.category,
             description: function.description,
+            example: function.example,
+            differs: function.differs,
             signatures: function.overloads.iter().map(|o| describe(&o.signature, function.description)).collect(),
         })
         .collect()

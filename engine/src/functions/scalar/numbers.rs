@@ -23,6 +23,8 @@ const CATEGORY: &str = "MATHEMATICAL";
 pub fn functions() -> Vec<ScalarFunction> {
     vec![
         ScalarFunction::new("ABS", CATEGORY, "Absolute value.")
+            .example("ABS(-3.25)", "3.25")
+            .differs("the smallest INTEGER or BIGINT is an error, here it stays as it is.")
             .printed("Abs")
             .overload("(INT val) -> INT", |args, _| map1::<Int32Type, Int32Type>(args, |v| Ok(Some(v.wrapping_abs()))))
             .overload("(BIGINT val) -> BIGINT", |args, _| {
@@ -32,9 +34,18 @@ pub fn functions() -> Vec<ScalarFunction> {
             .overload("(DECIMAL val) -> DECIMAL", |args, ctx| {
                 decimals(args, ctx.returns, |v, _, _| Some(v.wrapping_abs()))
             }),
-        whole("CEIL", "The smallest whole number not below the value.", f64::ceil, Toward::Ceiling),
-        whole("FLOOR", "The largest whole number not above the value.", f64::floor, Toward::Floor),
+        whole("CEIL", "The smallest whole number not below the value.", f64::ceil, Toward::Ceiling)
+            .example("CEIL(1.1e0)", "2.0")
+            .differs("whole numbers become DOUBLE, here they stay what they are."),
+        whole("FLOOR", "The largest whole number not above the value.", f64::floor, Toward::Floor)
+            .example("FLOOR(-1.1)", "-2.0")
+            .differs("whole numbers become DOUBLE, here they stay what they are."),
         ScalarFunction::new("ROUND", CATEGORY, "Rounds half up, to whole numbers or to a number of decimal places.")
+            .example("ROUND(1.55, 1)", "1.60")
+            .differs(
+                "half goes away from zero and a DOUBLE stays one; here half goes up (-2.5 becomes -2) and \
+                 without places the result is BIGINT.",
+            )
             .printed("Round")
             .overload("(BIGINT val) -> BIGINT", |args, _| Ok(Arc::clone(&args[0])))
             .overload("(INT val) -> BIGINT", widen)
@@ -53,6 +64,11 @@ pub fn functions() -> Vec<ScalarFunction> {
                 round_decimals(args, ctx.returns, Toward::Nearest)
             }),
         ScalarFunction::new("TRUNC", CATEGORY, "Cuts toward zero, to whole numbers or to a number of decimal places.")
+            .example("TRUNC(-1.7e0)", "-1")
+            .differs(
+                "whole numbers become DOUBLE and a DOUBLE stays one; here without places the result is \
+                 BIGINT.",
+            )
             .overload("(BIGINT val) -> BIGINT", |args, _| Ok(Arc::clone(&args[0])))
             .overload("(INT val) -> BIGINT", widen)
             .overload("(DOUBLE val) -> BIGINT", |args, _| map1::<Float64Type, Int64Type>(args, |v| Ok(Some(v as i64))))
@@ -68,6 +84,7 @@ pub fn functions() -> Vec<ScalarFunction> {
                 round_decimals(args, ctx.returns, Toward::Zero)
             }),
         ScalarFunction::new("SIGN", CATEGORY, "-1, 0 or 1 by the sign of the value.")
+            .example("SIGN(-2)", "-1")
             .printed("Sign")
             .overload("(INT val) -> INT", |args, _| map1::<Int32Type, Int32Type>(args, |v| Ok(Some(v.signum()))))
             .overload("(BIGINT val) -> INT", |args, _| {
@@ -84,8 +101,8 @@ pub fn functions() -> Vec<ScalarFunction> {
                     }))
                 })
             }),
-        extreme("GREATEST", "The largest argument; nulls are left out.", cmp::gt),
-        extreme("LEAST", "The smallest argument; nulls are left out.", cmp::lt),
+        extreme("GREATEST", "The largest argument; nulls are left out.", cmp::gt).example("GREATEST(1, null, 3)", "3"),
+        extreme("LEAST", "The smallest argument; nulls are left out.", cmp::lt).example("LEAST('b', 'a')", "a"),
     ]
 }
 

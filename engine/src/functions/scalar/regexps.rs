@@ -16,14 +16,19 @@ const CATEGORY: &str = "REGULAR EXPRESSION";
 pub fn functions() -> Vec<ScalarFunction> {
     vec![
         ScalarFunction::new("REGEXP_EXTRACT", CATEGORY, "The first match of a pattern, or one of its groups.")
+            .example("REGEXP_EXTRACT('(.*) (.*)', 'hello there', 2)", "there")
             .overload("(STRING pattern, STRING input) -> STRING", extract)
             .overload("(STRING pattern, STRING input, INT group) -> STRING", extract),
         ScalarFunction::new("REGEXP_EXTRACT_ALL", CATEGORY, "All matches of a pattern, or one group of each.")
+            .example("REGEXP_EXTRACT_ALL('(\\w)(\\d)', 'a1 b2', 2)", "[1, 2]")
             .overload("(STRING pattern, STRING input) -> ARRAY<STRING>", extract_all)
             .overload("(STRING pattern, STRING input, INT group) -> ARRAY<STRING>", extract_all),
         ScalarFunction::new("REGEXP_REPLACE", CATEGORY, "The text with every match of a pattern replaced.")
+            .example("REGEXP_REPLACE('baab', 'a+', 'X')", "bXb")
+            .differs("replaces the first match unless told otherwise, in Rust's syntax; here all, in Java's.")
             .overload("(STRING str, STRING regexp, STRING newStr) -> STRING", replace),
         ScalarFunction::new("REGEXP_SPLIT_TO_ARRAY", CATEGORY, "The parts of a text between matches of a pattern.")
+            .example("REGEXP_SPLIT_TO_ARRAY('a1b22c', '[0-9]+')", "[a, b, c]")
             .overload("(STRING str, STRING regexp) -> ARRAY<STRING>", split),
     ]
 }

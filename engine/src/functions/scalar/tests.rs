@@ -146,6 +146,12 @@ fn messages_are_those_of_ksqldb() {
 }
 
 #[test]
+fn examples_give_what_they_say() {
+    let examples: Vec<_> = list().iter().map(|f| (f.example.call, f.example.gives)).collect();
+    expect_values(&examples);
+}
+
+#[test]
 fn every_function_is_named_in_upper_case_once() {
     let listed = list();
     assert!(listed.iter().all(|f| f.name == f.name.to_uppercase() && !f.description.is_empty()));

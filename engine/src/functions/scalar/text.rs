@@ -5,32 +5,43 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryBuilder, ListBuilder, StringBuilder};
+use arrow::array::{Array, ArrayRef, BinaryBuilder, ListBuilder, StringArray, StringBuilder};
+use arrow::buffer::Buffer;
 use arrow::datatypes::Int32Type;
 
 use super::{CallContext, Evaluated, ScalarFunction};
-use crate::functions::columns::{Bin, Input, Output, Str, StrList, StrMap, column, map1, map2, map3};
+use crate::functions::columns::{Bin, Output, Str, StrMap, column, map1, map2, map3, rewrite_texts, write_texts};
 
 const CATEGORY: &str = "STRING";
 
 pub fn functions() -> Vec<ScalarFunction> {
     vec![
         ScalarFunction::new("UCASE", CATEGORY, "The text in upper case.")
+            .example("UCASE('aé')", "AÉ")
             .overload("(STRING text) -> STRING", |args, _| {
-                map1::<Str, Str>(args, |text| Ok(Some(text.to_uppercase())))
+                in_case(&args[0], <[u8]>::make_ascii_uppercase, |text, out| out.push_str(&text.to_uppercase()))
             }),
         ScalarFunction::new("LCASE", CATEGORY, "The text in lower case.")
+            .example("LCASE('AÉ')", "aé")
             .overload("(STRING text) -> STRING", |args, _| {
-                map1::<Str, Str>(args, |text| Ok(Some(text.to_lowercase())))
+                in_case(&args[0], <[u8]>::make_ascii_lowercase, |text, out| out.push_str(&text.to_lowercase()))
             }),
         ScalarFunction::new("TRIM", CATEGORY, "The text without spaces at its ends.")
+            .example("TRIM('  a b ')", "a b")
+            .differs(
+                "cuts spaces only and can be told what to cut; here tabs, line ends and other control \
+                 characters go, too.",
+            )
             .overload("(STRING input) -> STRING", trim),
         ScalarFunction::new("LEN", CATEGORY, "Number of characters of a text (UTF-16 units), or number of bytes.")
+            .example("LEN('abc')", "3")
             .overload("(STRING text) -> INT", |args, _| {
                 map1::<Str, Int32Type>(args, |text| Ok(Some(utf16_len(text) as i32)))
             })
             .overload("(BYTES bytes) -> INT", |args, _| map1::<Bin, Int32Type>(args, |b| Ok(Some(b.len() as i32)))),
         ScalarFunction::new("CONCAT", CATEGORY, "The arguments one after the other; null counts as empty.")
+            .example("CONCAT('a', null, 'b')", "ab")
+            .differs("takes texts only; here also BYTES.")
             .overload("(STRING... inputs) -> STRING", concat_texts)
             .overload("(BYTES... inputs) -> BYTES", concat_bytes),
         ScalarFunction::new(
@@ -38,14 +49,13 @@ pub fn functions() -> Vec<ScalarFunction> {
             CATEGORY,
             "The part of a text or of bytes from a position on, counted from 1; a negative one from the end.",
         )
-        .overload("(STRING str, INT pos) -> STRING", |args, _| {
-            map2::<Str, Int32Type, Str>(args, |text, position| Ok(Some(substring(text, position, None))))
-        })
-        .overload("(STRING str, INT pos, INT len) -> STRING", |args, _| {
-            map3::<Str, Int32Type, Int32Type, Str>(args, |text, position, len| {
-                Ok(Some(substring(text, position, Some(len))))
-            })
-        })
+        .example("SUBSTRING('stream', -3, 2)", "ea")
+        .differs(
+            "counts characters, and a position below 1 takes from the length; here UTF-16 units \
+                 count, and a negative position counts from the end.",
+        )
+        .overload("(STRING str, INT pos) -> STRING", substrings)
+        .overload("(STRING str, INT pos, INT len) -> STRING", substrings)
         .overload("(BYTES bytes, INT pos) -> BYTES", |args, _| {
             map2::<Bin, Int32Type, Bin>(args, |bytes, position| {
                 let (start, end) = part(bytes.len(), position, None);
@@ -63,27 +73,49 @@ pub fn functions() -> Vec<ScalarFunction> {
             CATEGORY,
             "The text in lower case, the first letter of each word in upper case.",
         )
-        .overload("(STRING str) -> STRING", |args, _| map1::<Str, Str>(args, |text| Ok(Some(initcap(text))))),
+        .example("INITCAP('the quick fOx')", "The Quick Fox")
+        .differs("a word ends at any character that is no letter or digit, here only at white space.")
+        .overload("(STRING str) -> STRING", |args, _| rewrite_texts(&args[0], initcap)),
         ScalarFunction::new("REPLACE", CATEGORY, "The text with one part replaced by another everywhere.")
-            .overload("(STRING str, STRING oldStr, STRING newStr) -> STRING", |args, _| {
-                map3::<Str, Str, Str, Str>(args, |text, old, new| Ok(Some(text.replace(old, new))))
-            }),
+            .example("REPLACE('anaconda', 'a', 'o')", "onocondo")
+            .differs(
+                "an empty text to be replaced changes nothing; here the other stands before and behind \
+                 every character.",
+            )
+            .overload("(STRING str, STRING oldStr, STRING newStr) -> STRING", replace),
         ScalarFunction::new("CONCAT_WS", CATEGORY, "The arguments with a separator between them; nulls are left out.")
-            .overload("(STRING separator, STRING... inputs) -> STRING", concat_ws::<Str>)
-            .overload("(BYTES separator, BYTES... inputs) -> BYTES", concat_ws::<Bin>),
+            .example("CONCAT_WS('-', 'a', null, 'b')", "a-b")
+            .differs("takes texts only; here also BYTES.")
+            .overload("(STRING separator, STRING... inputs) -> STRING", concat_texts_with)
+            .overload("(BYTES separator, BYTES... inputs) -> BYTES", concat_bytes_with),
         ScalarFunction::new("SPLIT", CATEGORY, "The parts of a text or of bytes between delimiters.")
-            .overload("(STRING string, STRING delimiter) -> ARRAY<STRING>", |args, _| {
-                map2::<Str, Str, StrList>(args, |text, delimiter| Ok(Some(split(text, delimiter))))
-            })
+            .example("SPLIT('a.b.c', '.')", "[a, b, c]")
+            .overload("(STRING string, STRING delimiter) -> ARRAY<STRING>", split_texts)
             .overload("(BYTES bytes, BYTES delimiter) -> ARRAY<BYTES>", split_bytes),
         ScalarFunction::new("SPLIT_TO_MAP", CATEGORY, "The entries of a text such as 'a:1/b:2' as a map.")
+            .example("SPLIT_TO_MAP('a:1/b:2', '/', ':')", "{a=1, b=2}")
             .overload("(STRING input, STRING entryDelimiter, STRING kvDelimiter) -> MAP<STRING, STRING>", |args, _| {
                 map3::<Str, Str, Str, StrMap>(args, |text, entry, pair| Ok(split_to_map(text, entry, pair)))
             }),
         instr(),
-        pad("LPAD", "The text or bytes, filled up on the left to a length.", true),
-        pad("RPAD", "The text or bytes, filled up on the right to a length.", false),
+        pad("LPAD", "The text or bytes, filled up on the left to a length.", true)
+            .example("LPAD('foo', 7, 'Bar')", "BarBfoo")
+            .differs(
+                "an empty padding fills nothing, and a negative length gives an empty text; here both \
+                 give null.",
+            ),
+        pad("RPAD", "The text or bytes, filled up on the right to a length.", false)
+            .example("RPAD('foo', 7, 'Bar')", "fooBarB")
+            .differs(
+                "an empty padding fills nothing, and a negative length gives an empty text; here both \
+                 give null.",
+            ),
         ScalarFunction::new("CHR", CATEGORY, "The character of a code point, given as a number or as \\uXXXX.")
+            .example("CHR(75)", "K")
+            .differs(
+                "takes numbers only, and one that is no character is an error; here \\uXXXX is read, too, \
+                 and what is no character is null.",
+            )
             .overload("(INT decimalCode) -> STRING", |args, _| {
                 map1::<Int32Type, Str>(args, |code| {
                     Ok(u32::try_from(code).ok().and_then(char::from_u32).map(String::from))
@@ -91,8 +123,10 @@ pub fn functions() -> Vec<ScalarFunction> {
             })
             .overload("(STRING utf16Code) -> STRING", |args, _| map1::<Str, Str>(args, |code| Ok(unescaped(code)))),
         ScalarFunction::new("ELT", CATEGORY, "The n-th of the arguments.")
+            .example("ELT(2, 'a', 'b')", "b")
             .overload("(INT n, STRING... args) -> STRING", elt),
         ScalarFunction::new("FIELD", CATEGORY, "Which of the arguments equals the text; 0 if none does.")
+            .example("FIELD('b', 'a', 'b')", "2")
             .overload("(STRING str, STRING... args) -> INT", field),
     ]
 }
@@ -124,14 +158,59 @@ pub fn part(length: usize, position: i32, len: Option<i32>) -> (usize, usize) {
     (start as usize, end as usize)
 }
 
-fn substring(text: &str, position: i32, len: Option<i32>) -> String {
+/// All texts in upper or lower case: at once if they are ASCII, else one by one.
+fn in_case(arg: &ArrayRef, ascii: fn(&mut [u8]), other: fn(&str, &mut String)) -> Evaluated {
+    let texts = column::<Str>(arg);
+    let (start, end) = (texts.value_offsets()[0] as usize, texts.value_offsets()[texts.len()] as usize);
+    if !texts.value_data()[start..end].is_ascii() {
+        return rewrite_texts(arg, other);
+    }
+    let mut bytes = texts.value_data()[..end].to_vec();
+    ascii(&mut bytes[start..]);
+    // What lies before the first text is not looked at, but must be UTF-8 too.
+    bytes[..start].fill(b' ');
+    let texts = StringArray::try_new(texts.offsets().clone(), Buffer::from(bytes), texts.nulls().cloned());
+    Ok(Arc::new(texts.map_err(|e| e.to_string())?))
+}
+
+fn substrings(args: &[ArrayRef], _: &CallContext<'_>) -> Evaluated {
+    let (texts, positions) = (column::<Str>(&args[0]), column::<Int32Type>(&args[1]));
+    let lengths = args.get(2).map(column::<Int32Type>);
+    write_texts(texts.len(), texts.value_data().len(), |row, out| {
+        let valid = texts.is_valid(row) && positions.is_valid(row) && lengths.is_none_or(|l| l.is_valid(row));
+        if valid {
+            substring(texts.value(row), positions.value(row), lengths.map(|l| l.value(row)), out);
+        }
+        Ok(valid)
+    })
+}
+
+fn substring(text: &str, position: i32, len: Option<i32>, out: &mut String) {
     if text.is_ascii() {
         let (start, end) = part(text.len(), position, len);
-        return text[start..end].to_string();
+        return out.push_str(&text[start..end]);
     }
     let units: Vec<u16> = text.encode_utf16().collect();
     let (start, end) = part(units.len(), position, len);
-    String::from_utf16_lossy(&units[start..end])
+    out.extend(char::decode_utf16(units[start..end].iter().copied()).map(|c| c.unwrap_or(char::REPLACEMENT_CHARACTER)));
+}
+
+fn replace(args: &[ArrayRef], _: &CallContext<'_>) -> Evaluated {
+    let [texts, old, new] = [0, 1, 2].map(|i| column::<Str>(&args[i]));
+    write_texts(texts.len(), texts.value_data().len(), |row, out| {
+        let valid = [texts, old, new].iter().all(|c| c.is_valid(row));
+        if valid {
+            let (text, old, new) = (texts.value(row), old.value(row), new.value(row));
+            let mut rest = 0;
+            for (at, _) in text.match_indices(old) {
+                out.push_str(&text[rest..at]);
+                out.push_str(new);
+                rest = at + old.len();
+            }
+            out.push_str(&text[rest..]);
+        }
+        Ok(valid)
+    })
 }
 
 fn concat_texts(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
@@ -165,70 +244,66 @@ fn concat_bytes(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
 }
 
 /// Words are what stands between white space.
-fn initcap(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
+fn initcap(text: &str, out: &mut String) {
     let mut starts = true;
     for c in text.chars() {
-        if starts {
-            out.extend(c.to_uppercase());
-        } else {
-            out.extend(c.to_lowercase());
+        match (c.is_ascii(), starts) {
+            (true, true) => out.push(c.to_ascii_uppercase()),
+            (true, false) => out.push(c.to_ascii_lowercase()),
+            (false, true) => out.extend(c.to_uppercase()),
+            (false, false) => out.extend(c.to_lowercase()),
         }
         starts = c.is_whitespace();
     }
-    out
 }
 
-fn concat_ws<T>(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated
-where
-    T: Input + Output,
-    for<'a> T::Value<'a>: AsRef<[u8]>,
-    T::Owned: FromParts,
-{
-    let columns: Vec<_> = args.iter().map(column::<T>).collect();
+fn concat_texts_with(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
+    let columns: Vec<_> = args.iter().map(column::<Str>).collect();
     let (separators, inputs) = columns.split_first().ok_or("CONCAT_WS has a separator")?;
-    T::build(ctx.rows, |row| {
+    write_texts(ctx.rows, inputs.iter().map(|c| c.value_data().len()).sum(), |row, out| {
         if separators.is_null(row) {
-            return Ok(None);
+            return Ok(false);
         }
-        let separator = T::value(separators, row);
-        let mut joined = Vec::new();
         for (i, column) in inputs.iter().filter(|c| c.is_valid(row)).enumerate() {
             if i > 0 {
-                joined.extend_from_slice(separator.as_ref());
+                out.push_str(separators.value(row));
             }
-            joined.extend_from_slice(T::value(column, row).as_ref());
+            out.push_str(column.value(row));
         }
-        T::Owned::from_parts(joined).map(Some)
+        Ok(true)
     })
 }
 
-/// A text or bytes put together from texts or bytes.
-trait FromParts: Sized {
-    fn from_parts(bytes: Vec<u8>) -> Result<Self, String>;
-}
-
-impl FromParts for String {
-    fn from_parts(bytes: Vec<u8>) -> Result<Self, String> {
-        String::from_utf8(bytes).map_err(|e| e.to_string())
-    }
-}
-
-impl FromParts for Vec<u8> {
-    fn from_parts(bytes: Vec<u8>) -> Result<Self, String> {
-        Ok(bytes)
-    }
+fn concat_bytes_with(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
+    let columns: Vec<_> = args.iter().map(column::<Bin>).collect();
+    let (separators, inputs) = columns.split_first().ok_or("CONCAT_WS has a separator")?;
+    Bin::build(ctx.rows, |row| {
+        let present: Vec<&[u8]> = inputs.iter().filter(|c| c.is_valid(row)).map(|c| c.value(row)).collect();
+        Ok(separators.is_valid(row).then(|| present.join(separators.value(row))))
+    })
 }
 
 /// An empty delimiter splits into characters.
-fn split(text: &str, delimiter: &str) -> Vec<Option<String>> {
-    if delimiter.is_empty() && !text.is_empty() {
-        return text.chars().map(|c| Some(c.to_string())).collect();
+fn split_texts(args: &[ArrayRef], _: &CallContext<'_>) -> Evaluated {
+    let (texts, delimiters) = (column::<Str>(&args[0]), column::<Str>(&args[1]));
+    let parts = StringBuilder::with_capacity(texts.len() * 4, texts.value_data().len());
+    let mut builder = ListBuilder::with_capacity(parts, texts.len());
+    for row in 0..texts.len() {
+        let valid = texts.is_valid(row) && delimiters.is_valid(row);
+        if valid {
+            let (text, delimiter) = (texts.value(row), delimiters.value(row));
+            let parts = builder.values();
+            if !delimiter.is_empty() {
+                text.split(delimiter).for_each(|part| parts.append_value(part));
+            } else if text.is_empty() {
+                parts.append_value("");
+            } else {
+                text.split("").filter(|c| !c.is_empty()).for_each(|c| parts.append_value(c));
+            }
+        }
+        builder.append(valid);
     }
-    if delimiter.is_empty() {
-        return vec![Some(String::new())];
-    }
-    text.split(delimiter).map(|part| Some(part.to_string())).collect()
+    Ok(Arc::new(builder.finish()))
 }
 
 fn split_bytes(args: &[ArrayRef], _: &CallContext<'_>) -> Evaluated {
@@ -287,6 +362,8 @@ fn instr() -> ScalarFunction {
         })
     };
     ScalarFunction::new("INSTR", CATEGORY, "Where a text contains another one, counted from 1; 0 if nowhere.")
+        .example("INSTR('corporate floor', 'or', 4)", "5")
+        .differs("has no position and occurrence.")
         .overload("(STRING str, STRING substring) -> INT", evaluate)
         .overload("(STRING str, STRING substring, INT position) -> INT", evaluate)
         .overload("(STRING str, STRING substring, INT position, INT occurrence) -> INT", evaluate)
@@ -294,6 +371,9 @@ fn instr() -> ScalarFunction {
 
 /// The n-th place from `position` on; from a negative one, backward from there.
 fn position_of(text: &str, part: &str, position: i32, occurrence: i32) -> i32 {
+    if position == 1 && occurrence == 1 && text.is_ascii() && !text.is_empty() {
+        return text.find(part).map_or(0, |at| at as i32 + 1);
+    }
     let (text, part): (Vec<u16>, Vec<u16>) = (text.encode_utf16().collect(), part.encode_utf16().collect());
     let length = text.len() as i64;
     if position == 0 || occurrence < 1 || i64::from(position).abs() > length {
@@ -318,6 +398,10 @@ fn pad(name: &'static str, description: &'static str, left: bool) -> ScalarFunct
     ScalarFunction::new(name, CATEGORY, description)
         .overload("(STRING input, INT targetLen, STRING padding) -> STRING", move |args, _| {
             map3::<Str, Int32Type, Str, Str>(args, |text, length, padding| {
+                if text.is_ascii() && padding.is_ascii() {
+                    let padded = padded(text.as_bytes(), length, padding.as_bytes(), left)?;
+                    return padded.map(String::from_utf8).transpose().map_err(|e| e.to_string());
+                }
                 let (text, padding): (Vec<u16>, Vec<u16>) =
                     (text.encode_utf16().collect(), padding.encode_utf16().collect());
                 Ok(padded(&text, length, &padding, left)?.map(|units| String::from_utf16_lossy(&units)))
@@ -337,11 +421,16 @@ fn padded<U: Copy>(units: &[U], length: i32, padding: &[U], left: bool) -> Resul
         return Err(format!("a length of {length} is more than {PADDED_BYTES_MAX}"));
     }
     let length = length as usize;
-    let missing = length.saturating_sub(units.len());
-    let fill = padding.iter().copied().cycle().take(missing);
-    let kept = units.iter().copied();
-    let whole: Vec<U> =
-        if left { fill.chain(kept).take(length).collect() } else { kept.chain(fill).take(length).collect() };
+    let kept = &units[..length.min(units.len())];
+    let fill = padding.iter().copied().cycle().take(length - kept.len());
+    let mut whole = Vec::with_capacity(length);
+    if left {
+        whole.extend(fill);
+        whole.extend_from_slice(kept);
+    } else {
+        whole.extend_from_slice(kept);
+        whole.extend(fill);
+    }
     Ok(Some(whole))
 }
 
@@ -374,7 +463,7 @@ fn field(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
         if wanted.is_null(row) {
             return Ok(Some(0));
         }
-        let equal = |t: &arrow::array::StringArray| t.is_valid(row) && t.value(row) == wanted.value(row);
+        let equal = |t: &StringArray| t.is_valid(row) && t.value(row) == wanted.value(row);
         Ok(Some(texts.iter().position(|t| equal(t)).map_or(0, |at| at as i32 + 1)))
     })
 }

@@ -13,26 +13,33 @@ const CATEGORY: &str = "URL";
 
 pub fn functions() -> Vec<ScalarFunction> {
     vec![
-        extract("URL_EXTRACT_PROTOCOL", "The protocol of a URL.", |uri| uri.scheme.map(str::to_string)),
-        extract("URL_EXTRACT_HOST", "The host of a URL.", |uri| uri.host().map(str::to_string)),
-        extract("URL_EXTRACT_PATH", "The path of a URL, decoded.", |uri| uri.path.map(decoded)),
-        extract("URL_EXTRACT_QUERY", "The query of a URL, decoded.", |uri| uri.query.map(decoded)),
-        extract("URL_EXTRACT_FRAGMENT", "The fragment of a URL, decoded.", |uri| uri.fragment.map(decoded)),
+        extract("URL_EXTRACT_PROTOCOL", "The protocol of a URL.", |uri| uri.scheme.map(str::to_string))
+            .example("URL_EXTRACT_PROTOCOL('https://a.io/p')", "https"),
+        extract("URL_EXTRACT_HOST", "The host of a URL.", |uri| uri.host().map(str::to_string))
+            .example("URL_EXTRACT_HOST('http://user@a.io:8080/p')", "a.io"),
+        extract("URL_EXTRACT_PATH", "The path of a URL, decoded.", |uri| uri.path.map(decoded))
+            .example("URL_EXTRACT_PATH('http://a.io/p%20q?x')", "/p q"),
+        extract("URL_EXTRACT_QUERY", "The query of a URL, decoded.", |uri| uri.query.map(decoded))
+            .example("URL_EXTRACT_QUERY('http://a.io/?a=b%20c#f')", "a=b c"),
+        extract("URL_EXTRACT_FRAGMENT", "The fragment of a URL, decoded.", |uri| uri.fragment.map(decoded))
+            .example("URL_EXTRACT_FRAGMENT('http://a.io/?query#part')", "part"),
         ScalarFunction::new("URL_EXTRACT_PORT", CATEGORY, "The port of a URL, if it names one.")
+            .example("URL_EXTRACT_PORT('http://a.io:8080')", "8080")
             .overload("(STRING input) -> INT", |args, _| {
                 map1::<Str, Int32Type>(args, |text| Ok(Uri::new(text).and_then(|uri| uri.port())))
             }),
-        ScalarFunction::new("URL_EXTRACT_PARAMETER", CATEGORY, "The value of a parameter of a URL's query.").overload(
-            "(STRING input, STRING paramToFind) -> STRING",
-            |args, _| {
+        ScalarFunction::new("URL_EXTRACT_PARAMETER", CATEGORY, "The value of a parameter of a URL's query.")
+            .example("URL_EXTRACT_PARAMETER('http://a.io/?one=a&two=b', 'two')", "b")
+            .overload("(STRING input, STRING paramToFind) -> STRING", |args, _| {
                 map2::<Str, Str, Str>(args, |text, wanted| Ok(Uri::new(text).and_then(|uri| uri.parameter(wanted))))
-            },
-        ),
+            }),
         ScalarFunction::new("URL_ENCODE_PARAM", CATEGORY, "The text as it stands in a URL's query.")
+            .example("URL_ENCODE_PARAM('?foo $bar')", "%3Ffoo+%24bar")
             .overload("(STRING value) -> STRING", |args, _| {
                 map1::<Str, Str>(args, |text| Ok(Some(encode_parameter(text))))
             }),
         ScalarFunction::new("URL_DECODE_PARAM", CATEGORY, "The text that a parameter of a URL's query stands for.")
+            .example("URL_DECODE_PARAM('%3Ffoo+%24bar')", "?foo $bar")
             .overload("(STRING value) -> STRING", |args, _| {
                 map1::<Str, Str>(args, |text| decode_parameter(text).map(Some))
             }),

@@ -18,7 +18,7 @@ use super::columns::list_rows;
 use super::signature::{self, Signature};
 use super::values::access::build_list;
 use super::values::cast::{visible, visible_offsets};
-use super::{ArgType, FunctionInfo, FunctionKind, Resolved};
+use super::{ArgType, Example, FunctionInfo, FunctionKind, Resolved};
 use crate::error::{Error, Result, RowError};
 use crate::types::SqlType;
 
@@ -31,6 +31,7 @@ pub(super) type Rows = std::result::Result<(ListArray, Vec<RowError>), String>;
 pub(super) struct TableFunction {
     pub name: &'static str,
     pub description: &'static str,
+    pub example: Example,
     pub overloads: Vec<TableOverload>,
 }
 
@@ -68,11 +69,17 @@ static REGISTRY: LazyLock<Vec<TableFunction>> = LazyLock::new(|| {
         TableFunction {
             name: "CUBE_EXPLODE",
             description: "A row for every combination of the array's items and nulls in their place.",
+            example: Example {
+                call: "CUBE_EXPLODE(ARRAY[1, 2])",
+                over: None,
+                gives: "[null, null]; [null, 2]; [1, null]; [1, 2]",
+            },
             overloads: vec![TableOverload::new("(ARRAY<T> list) -> ARRAY<T>", cube)],
         },
         TableFunction {
             name: "EXPLODE",
             description: "A row for every item of the array.",
+            example: Example { call: "EXPLODE(ARRAY[1, 2])", over: None, gives: "1; 2" },
             overloads: vec![TableOverload::new("(ARRAY<T> list) -> T", explode)],
         },
     ]
@@ -102,6 +109,8 @@ pub fn list() -> Vec<FunctionInfo> {
             kind: FunctionKind::Table,
             category: "TABLE",
             description: function.description,
+            example: function.example,
+            differs: None,
             signatures: function
                 .overloads
                 .iter()

@@ -6,6 +6,7 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, StringArray, StringBu
 
 use super::{Rows, TableFunction, TableOverload};
 use crate::error::RowError;
+use crate::functions::Example;
 use crate::functions::columns::{list_rows, map_rows};
 use crate::functions::values::access::{array_of, build_list};
 use crate::functions::values::cast::cast;
@@ -30,10 +31,16 @@ pub fn functions() -> Vec<TableFunction> {
         TableOverload { returns, ..TableOverload::new(&format!("({ty} p) -> {ty}"), itself) }
     }));
     vec![
-        TableFunction { name: "TEST_UDTF", description: "Its arguments as rows.", overloads },
+        TableFunction {
+            name: "TEST_UDTF",
+            description: "Its arguments as rows.",
+            example: Example::default(),
+            overloads,
+        },
         TableFunction {
             name: "THROWING_UDTF",
             description: "Fails if its argument is true.",
+            example: Example::default(),
             overloads: vec![TableOverload::new("(BOOLEAN fails) -> BOOLEAN", throwing)],
         },
     ]

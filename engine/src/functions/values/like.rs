@@ -32,6 +32,11 @@ fn is_line_break(c: char) -> bool {
     matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}')
 }
 
+fn without_break(text: &str) -> bool {
+    // Bytes first: those that begin a line break are rare.
+    !text.bytes().any(|b| matches!(b, b'\n' | b'\r' | 0xc2 | 0xe2)) || !text.contains(is_line_break)
+}
+
 impl LikePattern {
     pub fn new(pattern: &str, escape: Option<char>) -> Result<Self, String> {
         let mut tokens: Vec<Token> = Vec::new();
@@ -67,7 +72,6 @@ impl LikePattern {
     }
 
     pub fn matches(&self, text: &str) -> bool {
-        let without_break = |s: &str| !s.contains(is_line_break);
         match self.tokens.as_slice() {
             [] => text.is_empty(),
             [Token::Text(whole)] => text == whole,
@@ -87,6 +91,7 @@ fn matches_tokens(tokens: &[Token], text: &str) -> bool {
         let step = match tokens.get(token) {
             None if rest.is_empty() => return true,
             None => None,
+            Some(Token::Any) if token + 1 == tokens.len() => return without_break(rest),
             Some(Token::Any) => {
                 token += 1;
                 retry = Some((token, rest));
@@ -100,14 +105,21 @@ fn matches_tokens(tokens: &[Token], text: &str) -> bool {
                 token += 1;
                 rest = next;
             }
-            (None, Some((after, from))) => match from.chars().next() {
-                Some(c) if !is_line_break(c) => {
-                    *from = &from[c.len_utf8()..];
-                    token = *after;
-                    rest = from;
+            (None, Some((after, from))) => {
+                let Some(c) = from.chars().next() else { return false };
+                // On to the next place where what follows the `%` can begin.
+                let skipped = match tokens.get(*after) {
+                    Some(Token::Text(part)) => from[c.len_utf8()..].find(part.as_str()),
+                    _ => Some(0),
+                };
+                let Some(taken) = skipped.map(|skipped| skipped + c.len_utf8()) else { return false };
+                if !without_break(&from[..taken]) {
+                    return false;
                 }
-                _ => return false,
-            },
+                *from = &from[taken..];
+                token = *after;
+                rest = from;
+            }
             (None, None) => return false,
         }
     }
@@ -161,6 +173,11 @@ mod tests {
             ("50!%", Some('!'), "50%", true),
             ("50!%", Some('!'), "50x", false),
             ("%ab", None, "aab", true),
+            ("%ab%", None, "x\nab", false),
+            ("%ab%", None, "xab\u{2028}", false),
+            ("%ab%", None, "xéabâ", true),
+            ("%b_d%d", None, "abbcdxd", true),
+            ("%b\n%", None, "ab\n", true),
             ("", None, "", true),
         ] {
             assert_eq!(LikePattern::new(pattern, escape).unwrap().matches(text), expected, "{pattern} on {text:?}");

@@ -21,7 +21,7 @@ use super::scope::StepScope;
 use super::walk::{find_aggregates, same, visit};
 use crate::error::{Error, Result};
 use crate::functions::aggregate::{self, ResolvedAggregate};
-use crate::functions::{ArgType, FunctionKind, kind_of};
+use crate::functions::{ArgType, FunctionKind, kind_of, ordinary};
 use crate::plan::expr::Expr;
 use crate::plan::steps::{
     Aggregate, AggregateCall, NamedExpr, Step, StepKind, WindowInfo, WindowSpec, WindowSpecKind, WindowType,
@@ -141,7 +141,7 @@ impl QueryPlanner<'_> {
                     self.refuse_window_bound(arg)?;
                 }
             }
-            check_functions_exist(expr)?;
+            check_functions_exist(expr, self.settings.strict())?;
         }
         if let Some(having) = having {
             self.refuse_window_bound(having)?;
@@ -348,11 +348,12 @@ fn visit_outside(expr: &ast::Expr, groups: &[ast::Expr], f: &mut dyn FnMut(&ast:
 }
 
 /// An unknown function is reported as such before anything is said of grouping.
-fn check_functions_exist(expr: &ast::Expr) -> Result<()> {
+fn check_functions_exist(expr: &ast::Expr, strict: bool) -> Result<()> {
     let mut unknown = None;
     visit(expr, &mut |part| {
         if let ast::Expr::Call { name, position, .. } = part
             && kind_of(name).is_none()
+            && (strict || !ordinary::exists(name))
             && unknown.is_none()
         {
             unknown = Some((name.clone(), *position));

@@ -55,7 +55,7 @@ impl Analyzer<'_> {
                 arguments[index] = Some(Argument::Lambda { parameters, body });
             }
         }
-        let resolved = functions::resolve_scalar(name, &types).map_err(at)?;
+        let resolved = functions::resolve_scalar(name, &types, self.settings.strict()).map_err(at)?;
         if resolved.args.len() != args.len() {
             return Err(Error::internal(format!("{name} was resolved with another number of arguments")).into());
         }

@@ -1,3 +1,5 @@
+//! Types of expressions: what is cast to what, what is refused, and with which words.
+
 use super::*;
 use crate::sql::{parse_expression, print};
 

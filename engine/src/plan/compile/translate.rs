@@ -19,7 +19,8 @@ use datafusion::logical_expr::{BinaryExpr, Case, Expr as DfExpr, Operator, Volat
 
 use super::lambda;
 use crate::error::{Error, Result};
-use crate::functions::scalar::{CallContext, Evaluation, evaluation};
+use crate::functions::evaluation;
+use crate::functions::scalar::{CallContext, Evaluation};
 use crate::functions::udf::ColumnFunction;
 use crate::functions::values::arithmetic::{DecimalOperation, divide_integers};
 use crate::functions::values::decimal::parse_decimal;
