@@ -22,10 +22,10 @@ use crate::ops::compact::Compaction;
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Bounds what a crash makes a task do again, and the state rows of one group.
-const GROUP_ROWS_MAX: usize = 256 * 1024;
+const GROUP_ROWS_MAX: usize = 1024 * 1024;
 
 /// Well below what a group may hold, so that the next run's output fits in, too.
-const GROUP_BYTES_DUE: usize = 4 << 20;
+const GROUP_BYTES_DUE: usize = 16 << 20;
 
 /// The group a task is filling. A client's query has no transaction: nothing of it is logged.
 pub struct OpenGroup {
