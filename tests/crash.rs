@@ -1,7 +1,7 @@
 //! Cut at every write and sync, recover, compare with what was written.
 //!
-//! A scripted workload (inputs typed and encoded, a task that counts per key with state and positions, a topic dropped and
-//! created again, a query forgotten, sealing, snapshots, checkpoints, trimming) runs on a simulated disk that crashes at
+//! A scripted workload (inputs typed and encoded, a task that counts per key with state and positions, one behind it whose
+//! input goes once it is consumed, a topic dropped and created again, a query forgotten, sealing, snapshots, checkpoints, trimming) runs on a simulated disk that crashes at
 //! its nth operation. The disk as a crash leaves it is opened again, which may crash, too; then
 //!
 //! | checked | against |
@@ -118,6 +118,8 @@ struct Run {
 }
 
 const TASK: &str = "COUNTS";
+/// The only reader of BETWEEN, which keeps what it has not consumed.
+const NEXT: &str = "NEXT";
 const OTHER: &str = "OTHER";
 const STEPS: usize = 34;
 
@@ -174,7 +176,7 @@ impl Run {
     fn step(&mut self, step: usize) -> Result<(), Failure> {
         let log = self.log();
         let text = |e: headwater_engine::Error| format!("step {step}: {e}");
-        for name in ["IN", "SIDE", "OUT", "SCRATCH"] {
+        for name in ["IN", "SIDE", "OUT", "SCRATCH", "BETWEEN"] {
             if log.topic(name).is_none() {
                 self.create(name)?;
             }
@@ -197,9 +199,17 @@ impl Run {
                 let records = input(90).collect();
                 self.commit("door", Effect { appends: vec![(to, records)], ..Effect::default() }, true)?;
             }
-            2 | 5 | 10 | 16 | 20 => self.count(&log)?,
+            2 | 5 | 16 => self.count(&log)?,
+            10 | 20 => {
+                self.count(&log)?;
+                self.pass_on(&log)?;
+            }
             3 | 12 | 21 => log.seal().map_err(text)?,
-            6 | 14 => log.snapshot().map_err(text)?,
+            6 => log.snapshot().map_err(text)?,
+            14 => {
+                log.snapshot().map_err(text)?;
+                self.pass_on(&log)?;
+            }
             8 | 18 => {
                 let to = topic("SCRATCH").partition(0);
                 let store = StoreId { query: OTHER.into(), step: 1, partition: 0 };
@@ -243,6 +253,7 @@ impl Run {
             internal: false,
             retention_ms: None,
             retention_bytes: None,
+            delete_consumed: name == "BETWEEN",
         };
         self.commit("ddl", Effect { controls: vec![Control::CreateTopic(topic)], ..Effect::default() }, false)
     }
@@ -255,10 +266,11 @@ impl Run {
         self.commit("ddl", Effect { controls, ..Effect::default() }, true)
     }
 
-    /// The task: counts the keys of IN, writes each count to OUT.
+    /// The task: counts the keys of IN, writes each count to OUT and BETWEEN.
     fn count(&mut self, log: &EmbeddedLog) -> Result<(), Failure> {
         let text = |e: headwater_engine::Error| format!("task: {e}");
-        let (input, output) = (log.topic("IN").expect("created"), log.topic("OUT").expect("created"));
+        let topic = |name: &str| log.topic(name).expect("created");
+        let (input, output, between) = (topic("IN"), topic("OUT"), topic("BETWEEN"));
         for partition in 0..2 {
             let at = input.partition(partition);
             let store = task_store(partition);
@@ -278,13 +290,41 @@ impl Run {
                     outputs.push((key, *count));
                 }
                 let effect = Effect {
-                    appends: vec![(output.partition(partition), outputs)],
+                    appends: vec![
+                        (between.partition(partition), outputs.clone()),
+                        (output.partition(partition), outputs),
+                    ],
                     state: vec![(store.clone(), changed.into_iter().collect())],
                     consumed: vec![(TASK, at, reader.next_offset())],
                     ..Effect::default()
                 };
                 self.commit(TASK, effect, false)?;
             }
+        }
+        Ok(())
+    }
+
+    /// The task behind: keeps the last count of each key of BETWEEN.
+    fn pass_on(&mut self, log: &EmbeddedLog) -> Result<(), Failure> {
+        let text = |e: headwater_engine::Error| format!("next task: {e}");
+        let input = log.topic("BETWEEN").expect("created");
+        for partition in 0..2 {
+            let at = input.partition(partition);
+            let positions = log.producer(&ProducerId(NEXT.into())).and_then(|p| p.positions()).map_err(text)?;
+            let next = positions.get(&at).copied().unwrap_or(0);
+            let mut reader = log.reader(&at, next, ReadLevel::Sequenced).map_err(text)?;
+            let Some(batch) = reader.take(ReadLimit { rows_max: 60 }).map_err(text)? else { continue };
+            if batch.base_offset != next {
+                return Err(format!("WRONG: records {next}..{} are gone before they were read", batch.base_offset));
+            }
+            let last: BTreeMap<String, Option<i64>> =
+                records_of(&batch.body).into_iter().map(|(key, count)| (key, Some(count))).collect();
+            let effect = Effect {
+                state: vec![(next_store(partition), last.into_iter().collect())],
+                consumed: vec![(NEXT, at, reader.next_offset())],
+                ..Effect::default()
+            };
+            self.commit(NEXT, effect, false)?;
         }
         Ok(())
     }
@@ -311,28 +351,33 @@ impl Run {
 
     fn found(&self, log: &EmbeddedLog) -> headwater_engine::Result<Model> {
         let mut model = Model { catalog: log.catalog(), ..Model::default() };
+        let known = Model::of(&self.effects);
         for topic in log.topics() {
             for partition in 0..topic.partitions {
                 let at = topic.partition(partition);
-                let mut reader = log.reader(&at, 0, ReadLevel::Durable)?;
+                let range = log.range(&at, ReadLevel::Durable)?;
                 let records = model.records.entry(at).or_default();
+                if topic.delete_consumed {
+                    let consumed = known.consumed.get(NEXT).and_then(|p| p.get(&at)).copied().unwrap_or(0);
+                    assert!(range.start <= consumed, "{} is needed from {consumed} on, but has {range:?}", topic.name);
+                    records.extend_from_slice(&known.records[&at][..range.start as usize]);
+                }
+                let mut reader = log.reader(&at, 0, ReadLevel::Durable)?;
                 while let Some(batch) = reader.take(ReadLimit { rows_max: 1000 })? {
                     records.extend(records_of(&batch.body));
                 }
-                let range = log.range(&at, ReadLevel::Durable)?;
-                assert_eq!(range, 0..records.len() as i64, "records fill the offsets of {}", topic.name);
+                assert_eq!(range.end, records.len() as i64, "records fill the offsets of {}", topic.name);
             }
             model.topics.insert(topic.name.clone(), topic);
         }
-        for producer in [TASK, OTHER] {
-            let known = Model::of(&self.effects);
+        for producer in [TASK, NEXT, OTHER] {
             let taken = log.producer(&ProducerId(producer.into()))?;
             let positions = taken.positions()?;
             if !positions.is_empty() || known.consumed.contains_key(producer) {
                 model.consumed.insert(producer, positions);
             }
-            let stores = [task_store(0), task_store(1), StoreId { query: OTHER.into(), step: 1, partition: 0 }];
-            for store in stores {
+            let tasks = [task_store(0), task_store(1), next_store(0), next_store(1)];
+            for store in tasks.into_iter().chain([StoreId { query: OTHER.into(), step: 1, partition: 0 }]) {
                 let redo = taken.redo(&store, LogPosition(0))?;
                 if !redo.is_empty() || known.state.contains_key(&store) {
                     model.state.insert(store, state_of(redo));
@@ -345,6 +390,10 @@ impl Run {
 
 fn task_store(partition: u32) -> StoreId {
     StoreId { query: TASK.into(), step: 2, partition }
+}
+
+fn next_store(partition: u32) -> StoreId {
+    StoreId { query: NEXT.into(), step: 1, partition }
 }
 
 /// The task's state is the recount of its input up to its position, and its last outputs say the same.
@@ -568,11 +617,34 @@ fn a_topic_created_again_has_none_of_the_old_records() {
 }
 
 #[test]
+fn what_the_next_stage_has_consumed_goes_and_nothing_else() {
+    let mut run = Run::new(FaultDisk::default(), Planted::default());
+    run.open().expect("opens");
+    play(&mut run, 0).expect("the disk works");
+    for _ in 0..3 {
+        let log = run.log();
+        run.pass_on(&log).expect("there is nothing in the way");
+    }
+    let log = run.log();
+    run.step(1).and_then(|()| run.count(&log)).expect("there is nothing in the way");
+    log.work().and_then(|()| log.checkpoint()).expect("the disk works");
+    let positions = log.producer(&ProducerId(NEXT.into())).and_then(|p| p.positions()).expect("it has positions");
+    let kept: Vec<_> = positions.iter().map(|(at, next)| (log.range(at, ReadLevel::Durable), next)).collect();
+    assert_eq!(kept.len(), 2);
+    for (range, next) in kept {
+        assert_eq!(range.expect("the topic is there").start, *next);
+    }
+    assert!(!run.disk.files().iter().any(|(path, _)| path.to_string_lossy().contains("BETWEEN")));
+    run.verify().expect("the rest is there");
+}
+
+#[test]
 fn planted_mistakes_are_each_seen() {
     let none = Planted::default();
     for (name, planted) in [
         ("an effect ahead of the durable position", Planted { effect_ahead: true, ..none }),
         ("a trim too early", Planted { trim_too_early: true, ..none }),
+        ("records forgotten before they were consumed", Planted { trim_unconsumed: true, ..none }),
         ("a topic id given twice", Planted { reused_topic_id: true, ..none }),
         ("a stale group after a torn one", Planted { stale_group: true, ..none }),
     ] {

@@ -248,6 +248,13 @@ fn inserts_are_acknowledged_row_by_row() {
     let rows: Vec<String> =
         door.stream("/query", "application/x-ndjson", &json!({"ksql": "SELECT id FROM s ORDER BY id;"})).collect();
     assert_eq!(rows, ["{\"ID\":1}", "{\"ID\":4}", "{\"ID\":5}"]);
+    let select = "SELECT query, FROM_BYTES(raw, 'utf8') AS raw, offset IS NULL AS loose FROM `S$REJECTED`;";
+    let refused: Vec<Value> = door
+        .stream("/query", "application/x-ndjson", &json!({"ksql": select}))
+        .map(|line| serde_json::from_str(&line).unwrap())
+        .collect();
+    let expected = ["nonsense", "{\"id\":2,\"v\":\"x\"}", "{\"id\":3,\"w\":1}"];
+    assert_eq!(refused, expected.map(|raw| json!({"QUERY": "INSERT", "RAW": raw, "LOOSE": true})));
 }
 
 #[test]

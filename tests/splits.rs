@@ -83,7 +83,7 @@ fn plan(query: &str) -> Plan {
         match statement.statement {
             Statement::CreateSource(create) => {
                 let source = planner.create_source(&create).unwrap().source;
-                catalog.sources.insert(source.name.clone(), source);
+                catalog.sources.insert(source.name.as_str().into(), source.into());
             }
             Statement::CreateAs(create) => {
                 let QueryPlan { plan, .. } = planner.create_as(&create, "Q").unwrap();

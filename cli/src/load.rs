@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use headwater_engine::clock::Stopwatch;
-use headwater_engine::session::copy::{LoadFormat, LoadReport};
+use headwater_engine::session::load::{LoadFormat, LoadReport};
 use headwater_engine::{Error, Result};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 

@@ -10,8 +10,15 @@ use crate::error::{Error, Result};
 pub enum SettingKind {
     Boolean,
     Integer,
+    /// A whole number of bytes, at least 1.
+    Bytes,
     Text,
 }
+
+/// Most state one query may keep.
+pub const STATE_BYTES_MAX: &str = "query.state.bytes.max";
+/// Most memory one batch query may use.
+pub const BATCH_MEMORY_BYTES_MAX: &str = "batch.memory.bytes.max";
 
 #[derive(Debug, Clone, Copy)]
 pub struct Setting {
@@ -31,7 +38,7 @@ const fn fixed(name: &'static str, kind: SettingKind, default: Option<&'static s
     Setting { name, kind, default, editable: false, doc }
 }
 
-use SettingKind::{Boolean, Integer, Text};
+use SettingKind::{Boolean, Bytes, Integer, Text};
 
 /// Settings that Headwater accepts without acting on them say so.
 pub const SETTINGS: &[Setting] = &[
@@ -40,6 +47,12 @@ pub const SETTINGS: &[Setting] = &[
         Text,
         None,
         "Where a new query starts: earliest or latest. Unset: persistent queries at earliest, SELECT … EMIT at latest (our choice; ksqlDB: latest for both).",
+    ),
+    setting(
+        BATCH_MEMORY_BYTES_MAX,
+        Bytes,
+        Some("4294967296"),
+        "Most memory one batch query may use for sorts, joins, groups and tables; beyond it the query ends with an error (our choice: 4 GiB).",
     ),
     setting(
         "cache.max.bytes.buffering",
@@ -158,6 +171,12 @@ pub const SETTINGS: &[Setting] = &[
         Some("exactly_once_v2"),
         "Headwater is always exactly-once; accepted for compatibility.",
     ),
+    setting(
+        STATE_BYTES_MAX,
+        Bytes,
+        Some("4294967296"),
+        "Most memory the state of one query may take. A persistent query that passes it is parked between two runs, and RESUME after a larger value goes on there; a push query ends with an error (our choice: 4 GiB).",
+    ),
     setting("task.time.skew.max.ms", Integer, Some("0"), "Not built yet: a task is not held back by its siblings."),
 ];
 
@@ -180,13 +199,15 @@ impl Settings {
         &self.overrides
     }
 
-    /// Looks a setting up, with or without the `ksql.streams.` prefix.
+    /// The value that was set, with or without the `ksql.streams.` prefix.
+    pub fn overridden(&self, name: &str) -> Option<&str> {
+        let value = self.overrides.get(name).or_else(|| self.overrides.get(&format!("ksql.streams.{name}")));
+        value.map(String::as_str)
+    }
+
+    /// Looks a setting up.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.overrides
-            .get(name)
-            .or_else(|| self.overrides.get(&format!("ksql.streams.{name}")))
-            .map(String::as_str)
-            .or_else(|| SETTINGS.iter().find(|s| s.name == name).and_then(|s| s.default))
+        self.overridden(name).or_else(|| SETTINGS.iter().find(|s| s.name == name).and_then(|s| s.default))
     }
 
     pub fn bool(&self, name: &str) -> bool {
@@ -195,6 +216,11 @@ impl Settings {
 
     pub fn integer(&self, name: &str) -> Option<i64> {
         self.get(name).and_then(|v| v.parse().ok())
+    }
+
+    /// A setting of kind `Bytes`, which has a default and was checked when it was set.
+    pub fn bytes(&self, name: &str) -> u64 {
+        self.get(name).and_then(|v| v.parse().ok()).unwrap_or(u64::MAX)
     }
 
     /// Whether everything ksqlDB refuses is refused.
@@ -211,6 +237,7 @@ impl Settings {
             let wrong = match setting.kind {
                 Boolean => !["true", "false"].contains(&value.to_ascii_lowercase().as_str()),
                 Integer => value.parse::<i64>().is_err(),
+                Bytes => value.parse::<i64>().map_or(true, |bytes| bytes < 1),
                 Text => {
                     setting.name == "auto.offset.reset"
                         && !["earliest", "latest", "none"].contains(&value.to_ascii_lowercase().as_str())

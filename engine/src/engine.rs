@@ -138,7 +138,7 @@ impl Engine {
         if !engine.default_settings().strict() {
             engine.create_system_streams()?;
         }
-        let catalog = engine.catalog_now();
+        let catalog = engine.catalog();
         for query in catalog.queries_in_order() {
             if let Err(error) = engine.inner.runtime.start(query.clone(), &catalog) {
                 return Err(error.prefixed(&format!("query {} cannot be started again: ", query.id)));
@@ -161,14 +161,9 @@ impl Engine {
         format!("{what}_{}", self.inner.next_query.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// The catalog as it is now, shared.
-    pub(crate) fn catalog_now(&self) -> Arc<Catalog> {
-        self.inner.catalog.read().clone()
-    }
-
     /// The catalog as it is now.
-    pub fn catalog(&self) -> Catalog {
-        (*self.catalog_now()).clone()
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.inner.catalog.read().clone()
     }
 
     /// Topics, internal ones included.
@@ -192,20 +187,24 @@ impl Engine {
     /// start. Nothing else changes the catalog meanwhile.
     pub(crate) fn change(&self, plan: impl FnOnce(&Catalog) -> Result<Option<Change>>) -> Result<Option<Change>> {
         let mut commands = self.inner.commands.lock();
-        let before = self.catalog_now();
+        let before = self.catalog();
         let Some(mut change) = plan(&before)? else { return Ok(None) };
-        let mut after = (*before).clone();
-        after.apply(&change);
+        let after = {
+            let mut after = (*before).clone();
+            after.apply(&change);
+            Arc::new(after)
+        };
         for (_, query) in &change.queries {
             if let Some(query) = query {
                 self.inner.runtime.check(&query.plan, &query.settings)?;
             }
         }
         let mut controls: Vec<Control> = Vec::new();
-        let mut topics = std::mem::take(&mut change.create_topics);
+        let topics = std::mem::take(&mut change.create_topics);
+        let mut between_stages = Vec::new();
         let mut dropped = std::mem::take(&mut change.drop_topics);
         for (id, query) in &change.queries {
-            if let Some(old) = before.queries.get(id) {
+            if let Some(old) = before.queries.get(id.as_str()) {
                 let same_plan = query.as_ref().is_some_and(|q| q.plan == old.plan && q.epoch == old.epoch);
                 if !same_plan {
                     dropped.extend(self.internal_topics_of(old)?);
@@ -215,10 +214,11 @@ impl Engine {
                 }
             }
             if let Some(query) = query {
-                topics.extend(self.internal_topic_plans(query, &topics)?);
+                between_stages.extend(self.internal_topic_plans(query, &topics)?);
             }
         }
-        for topic in &topics {
+        let kinds = topics.iter().map(|t| (t, false)).chain(between_stages.iter().map(|t| (t, true)));
+        for (topic, delete_consumed) in kinds {
             if self.inner.log.topic(&topic.name).is_none() {
                 controls.push(Control::CreateTopic(Topic {
                     id: self.inner.log.next_topic_id(),
@@ -227,6 +227,7 @@ impl Engine {
                     internal: topic.name.starts_with('_') || is_system(&topic.name),
                     retention_ms: topic.retention_ms,
                     retention_bytes: None,
+                    delete_consumed,
                 }));
             }
         }
@@ -252,11 +253,11 @@ impl Engine {
         controls.extend(Catalog::controls(&change)?);
         let mut replaced = Vec::new();
         for (id, query) in &change.queries {
-            let same = match (before.queries.get(id), query) {
+            let same = match (before.queries.get(id.as_str()), query) {
                 (Some(old), Some(new)) => old.plan == new.plan && old.epoch == new.epoch,
                 _ => false,
             };
-            if before.queries.contains_key(id) && !same {
+            if before.queries.contains_key(id.as_str()) && !same {
                 let old = self.inner.runtime.running(id);
                 if let Some(old) = old.as_ref().filter(|_| change.replaces) {
                     self.inner.runtime.drain(old)?;
@@ -270,12 +271,16 @@ impl Engine {
             transaction.control(control);
         }
         transaction.commit(ReadLevel::Durable, None)?.wait()?;
-        *self.inner.catalog.write() = Arc::new(after.clone());
+        *self.inner.catalog.write() = after.clone();
         for (id, query) in &change.queries {
             let Some(query) = query else { continue };
-            match before.queries.get(id) {
+            match before.queries.get(id.as_str()) {
                 Some(old) if old.plan == query.plan && old.epoch == query.epoch => {
-                    self.inner.runtime.set_paused(id, query.paused)?;
+                    if query.paused {
+                        self.inner.runtime.pause(id)?;
+                    } else {
+                        self.inner.runtime.resume(query, &after)?;
+                    }
                 }
                 _ => {
                     self.inner.runtime.start(query.clone(), &after)?;
@@ -316,7 +321,7 @@ impl Engine {
             }
             let mut change = Change::default();
             change.create_topics.push(TopicPlan { name: source.topic.clone(), partitions: 1, retention_ms: None });
-            change.sources.push((source.name.clone(), Some(source)));
+            change.sources.push((source.name.clone(), Some(Arc::new(source))));
             Ok(Some(change))
         })?;
         Ok(())
@@ -368,7 +373,7 @@ impl Engine {
     }
 
     /// Persistent queries in creation order, each with the topics it reads.
-    pub fn queries(&self) -> Vec<(PersistentQuery, Vec<String>)> {
+    pub fn queries(&self) -> Vec<(Arc<PersistentQuery>, Vec<String>)> {
         self.inner.runtime.started()
     }
 
@@ -418,7 +423,7 @@ impl Engine {
 
     /// Ids of the queries that feed a source, transitively, upstream first.
     pub(crate) fn feeding_queries(&self, source: &str) -> Vec<String> {
-        let catalog = self.catalog_now();
+        let catalog = self.catalog();
         let mut needed = std::collections::BTreeSet::new();
         let mut sources = vec![source.to_string()];
         let mut seen = std::collections::BTreeSet::new();
@@ -439,9 +444,9 @@ impl Engine {
 
     /// The id of the query that keeps a table's rows, if one does.
     pub(crate) fn table_query(&self, source: &Source) -> Option<String> {
-        let catalog = self.catalog_now();
+        let catalog = self.catalog();
         if let Some(id) = &source.created_by
-            && catalog.queries.contains_key(id)
+            && catalog.queries.contains_key(id.as_str())
         {
             return Some(id.clone());
         }

@@ -163,6 +163,9 @@ pub struct RunningQuery {
     pub query_type: String,
     /// RUNNING, PAUSED or ERROR.
     pub state: String,
+    /// Ours: why it does not go on, and what to do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
     /// Ours: the query's counters (rows in, out, accepted, filtered, unmatched, late, rejected, lag, state, busy time).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub counters: Option<indexmap_json::Map>,

@@ -16,8 +16,10 @@ use arrow::array::{
 };
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::{concat, concat_batches, filter, filter_record_batch, take, take_record_batch};
+use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
+use crate::schema::{ROWTIME, WINDOWEND, WINDOWSTART};
 
 /// A run of records of one partition, in log order.
 #[derive(Debug, Clone)]
@@ -80,6 +82,26 @@ impl Rows {
 
     pub fn is_null_value(&self, row: usize) -> bool {
         self.null_value.as_ref().is_some_and(|b| b.value(row))
+    }
+
+    /// Columns by the names of `schema`: the rows' own, or ROWTIME and the window beside them; what they do not have is null.
+    pub fn named(&self, schema: &SchemaRef) -> Result<RecordBatch> {
+        let columns = schema
+            .fields()
+            .iter()
+            .map(|field| -> ArrayRef {
+                if let Some(column) = self.columns.column_by_name(field.name()) {
+                    return column.clone();
+                }
+                match (field.name().as_str(), &self.window) {
+                    (ROWTIME, _) => Arc::new(self.time.clone()),
+                    (WINDOWSTART, Some(window)) => Arc::new(window.start.clone()),
+                    (WINDOWEND, Some(window)) => Arc::new(window.end.clone()),
+                    _ => arrow::array::new_null_array(field.data_type(), self.len()),
+                }
+            })
+            .collect();
+        batch_of(schema.clone(), columns, self.len())
     }
 
     pub fn old(&self) -> Option<&OldRows> {

@@ -35,6 +35,24 @@ fn csv_matches_columns_by_name_and_counts_bad_rows() {
 }
 
 #[test]
+fn a_record_without_its_primary_key_is_kept_whole_with_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().to_str().unwrap();
+    let create =
+        "CREATE TABLE t (id INT PRIMARY KEY, v INT) WITH (kafka_topic='t', value_format='JSON', partitions=1);";
+    headwater(&["--data", data, "-e", create]).ok();
+    for (format, lines) in [("json", "{\"id\":1,\"v\":1}\n\n{\"v\":2}\n"), ("csv", "id,v\n2,2\n,7\n")] {
+        let ran = headwater_with(&["load", "t", "-", "--format", format, "--data", data], lines.as_bytes());
+        assert!(ran.stderr.contains("1 row loaded") && ran.stderr.contains("1 rejected"), "{}", ran.stderr);
+        ran.ok();
+    }
+    let select = "SELECT line, FROM_BYTES(raw, 'utf8') AS raw, error FROM `T$REJECTED` ORDER BY ROWOFFSET;";
+    let out = headwater(&["--data", data, "-e", select]).ok();
+    let reason = "the primary key ID is missing";
+    assert_eq!(out, format!("LINE,RAW,ERROR\n3,\"{{\"\"v\"\":2}}\",{reason}\n3,\",7\",{reason}\n"));
+}
+
+#[test]
 fn json_lines_come_from_stdin() {
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().to_str().unwrap();

@@ -122,7 +122,12 @@ impl Server {
     pub fn with(options: &[&str]) -> Self {
         let mut args = vec!["serve", "--listen", "127.0.0.1:0"];
         args.extend_from_slice(options);
-        let mut child = command(&args).stderr(Stdio::piped()).spawn().expect("the binary starts");
+        Self::of(command(&args))
+    }
+
+    /// What a command starts in its own process.
+    pub fn of(mut command: Command) -> Self {
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("the binary starts");
         let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
         let mut line = String::new();
         let url = loop {

@@ -10,7 +10,7 @@ use headwater_engine::clock::SystemClock;
 use headwater_engine::format::json::JsonStyle;
 use headwater_engine::format::json::write::Writer;
 use headwater_engine::results::{EndReason, ResultEvent, ResultKind, ResultStream};
-use headwater_engine::session::copy::{LoadReport, LoadRequest};
+use headwater_engine::session::load::{LoadReport, LoadRequest};
 use headwater_engine::{Access, Engine, EngineConfig, Outcome, Result, Session, Storage, functions};
 
 use super::{Answer, Backend, Block, Column, End, Names, Next, RowStream, SourceNames};
@@ -102,7 +102,7 @@ impl Backend for Embedded {
         Ok(Names {
             sources: sources.collect(),
             topics: self.engine.topics().into_iter().filter(|t| !t.internal).map(|t| t.name).collect(),
-            queries: catalog.queries.keys().cloned().collect(),
+            queries: catalog.queries.keys().map(ToString::to_string).collect(),
             functions: functions::list().into_iter().map(|f| f.name.to_string()).collect(),
         })
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use headwater_engine::Result;
 use headwater_engine::entity::Entity;
-use headwater_engine::session::copy::LoadReport;
+use headwater_engine::session::load::LoadReport;
 
 use crate::args::Common;
 use crate::load::LoadSource;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use headwater_engine::entity::{Entity, EntityBody, Variable};
 use headwater_engine::error::Position;
-use headwater_engine::session::copy::{LoadFormat, LoadReport};
+use headwater_engine::session::load::{LoadFormat, LoadReport};
 use headwater_engine::{Error, ErrorKind, Result};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};

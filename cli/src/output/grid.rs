@@ -204,6 +204,8 @@ fn queries(queries: &[RunningQuery]) -> Grid {
     let mut names = vec!["Query ID", "Type", "State", "Sink"];
     let typed: Vec<String> = counters.iter().map(|c| format!("{c}:BIGINT")).collect();
     names.extend(typed.iter().map(String::as_str));
+    let failed = queries.iter().any(|query| query.error.is_some());
+    names.extend(failed.then_some("Error"));
     names.push("SQL");
     let mut grid = Grid::new(&names);
     for query in queries {
@@ -214,6 +216,7 @@ fn queries(queries: &[RunningQuery]) -> Grid {
                 .iter()
                 .map(|name| query.counters.as_ref().and_then(|c| c.get(*name)).cloned().unwrap_or(Value::Null)),
         );
+        cells.extend(failed.then(|| query.error.as_ref().map_or(Value::Null, text)));
         cells.push(text(query.query_string.split_whitespace().collect::<Vec<_>>().join(" ")));
         for cell in cells {
             grid.rows.cell(|out| out.extend_from_slice(cell.to_string().as_bytes()));

@@ -206,7 +206,7 @@ impl Fixture {
     }
 
     pub fn sources_json(&self) -> Vec<Value> {
-        self.engine.catalog().sources.values().map(source_json).collect()
+        self.engine.catalog().sources.values().map(|source| source_json(source)).collect()
     }
 
     pub fn topics_json(&self) -> Vec<Value> {
@@ -223,7 +223,7 @@ impl Fixture {
         shown.collect()
     }
 
-    pub fn catalog(&self) -> Catalog {
+    pub fn catalog(&self) -> Arc<Catalog> {
         self.engine.catalog()
     }
 }

@@ -175,7 +175,7 @@ fn type_of(catalog: &Catalog, ty: &TypeName) -> Result<SqlType, String> {
     Ok(match ty {
         TypeName::Sql(ty) => ty.clone(),
         TypeName::Custom(name) => {
-            catalog.types.get(name).cloned().ok_or_else(|| format!("type {name} does not exist"))?
+            catalog.types.get(name.as_str()).cloned().ok_or_else(|| format!("type {name} does not exist"))?
         }
         TypeName::Array(item) => SqlType::array(type_of(catalog, item)?),
         TypeName::Map(key, value) => SqlType::map(type_of(catalog, key)?, type_of(catalog, value)?),

@@ -4,6 +4,7 @@
 //! once its group is durable. Nothing of a failed statement remains.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -17,8 +18,8 @@ use crate::types::SqlType;
 #[derive(Debug, Clone, Default)]
 pub struct Change {
     /// New form of each named source; None removes it.
-    pub sources: Vec<(String, Option<Source>)>,
-    pub queries: Vec<(String, Option<PersistentQuery>)>,
+    pub sources: Vec<(String, Option<Arc<Source>>)>,
+    pub queries: Vec<(String, Option<Arc<PersistentQuery>>)>,
     pub types: Vec<(String, Option<SqlType>)>,
     pub create_topics: Vec<TopicPlan>,
     pub drop_topics: Vec<String>,
@@ -46,9 +47,9 @@ impl Catalog {
     /// What the log must record for `change`.
     pub fn controls(change: &Change) -> Result<Vec<Control>> {
         let mut controls = Vec::new();
-        collect("source", &change.sources, &mut controls)?;
-        collect("query", &change.queries, &mut controls)?;
-        collect("type", &change.types, &mut controls)?;
+        collect("source", change.sources.iter().map(|(name, source)| (name, source.as_deref())), &mut controls)?;
+        collect("query", change.queries.iter().map(|(id, query)| (id, query.as_deref())), &mut controls)?;
+        collect("type", change.types.iter().map(|(name, ty)| (name, ty.as_ref())), &mut controls)?;
         if let Some(number) = change.queries.iter().filter_map(|(_, q)| q.as_ref()).map(|q| q.number + 1).max() {
             controls.push(Control::Catalog { key: "next_query_number".into(), value: Some(number.to_string()) });
         }
@@ -61,13 +62,13 @@ impl Catalog {
         for (key, value) in entries {
             match key.split_once('/') {
                 Some(("source", name)) => {
-                    catalog.sources.insert(name.to_string(), read(key, value)?);
+                    catalog.sources.insert(name.into(), Arc::new(read(key, value)?));
                 }
                 Some(("query", id)) => {
-                    catalog.queries.insert(id.to_string(), read(key, value)?);
+                    catalog.queries.insert(id.into(), Arc::new(read(key, value)?));
                 }
                 Some(("type", name)) => {
-                    catalog.types.insert(name.to_string(), read(key, value)?);
+                    catalog.types.insert(name.into(), read(key, value)?);
                 }
                 None if key == "next_query_number" => catalog.next_query_number = read(key, value)?,
                 // Written by other parts of the engine under their own prefix.
@@ -78,10 +79,10 @@ impl Catalog {
     }
 }
 
-fn put<T: Clone>(map: &mut BTreeMap<String, T>, name: &str, value: Option<&T>) {
+fn put<T: Clone>(map: &mut BTreeMap<Arc<str>, T>, name: &str, value: Option<&T>) {
     match value {
         Some(value) => {
-            map.insert(name.to_string(), value.clone());
+            map.insert(name.into(), value.clone());
         }
         None => {
             map.remove(name);
@@ -89,13 +90,17 @@ fn put<T: Clone>(map: &mut BTreeMap<String, T>, name: &str, value: Option<&T>) {
     }
 }
 
-fn put_all<T: Clone>(map: &mut BTreeMap<String, T>, changes: &[(String, Option<T>)]) {
+fn put_all<T: Clone>(map: &mut BTreeMap<Arc<str>, T>, changes: &[(String, Option<T>)]) {
     for (name, value) in changes {
         put(map, name, value.as_ref());
     }
 }
 
-fn collect<T: Serialize>(kind: &str, changes: &[(String, Option<T>)], into: &mut Vec<Control>) -> Result<()> {
+fn collect<'a, T: Serialize + 'a>(
+    kind: &str,
+    changes: impl Iterator<Item = (&'a String, Option<&'a T>)>,
+    into: &mut Vec<Control>,
+) -> Result<()> {
     for (name, value) in changes {
         let value = match value {
             Some(value) => Some(serde_json::to_string(value).map_err(|e| Error::internal(e.to_string()))?),

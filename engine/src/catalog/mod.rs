@@ -7,9 +7,11 @@ pub mod commands;
 pub mod providers;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::{STATE_BYTES_MAX, Settings};
 use crate::format::FormatSpec;
 use crate::plan::adopt::Stores;
 use crate::plan::steps::{Plan, WindowInfo};
@@ -78,22 +80,34 @@ pub struct PersistentQuery {
     pub stores: Stores,
 }
 
+impl PersistentQuery {
+    /// The same query under the limits that a session has set, if it has.
+    pub fn with_limits_of(mut self, settings: &Settings) -> Self {
+        if let Some(limit) = settings.overridden(STATE_BYTES_MAX) {
+            self.settings.insert(STATE_BYTES_MAX.into(), limit.into());
+        }
+        self
+    }
+}
+
+/// Copies share their entries: a change of one costs a few nanoseconds for each of the others. Fine to some 100,000 of
+/// them; then these should be persistent maps.
 #[derive(Debug, Clone, Default)]
 pub struct Catalog {
-    pub sources: BTreeMap<String, Source>,
-    pub queries: BTreeMap<String, PersistentQuery>,
-    pub types: BTreeMap<String, SqlType>,
+    pub sources: BTreeMap<Arc<str>, Arc<Source>>,
+    pub queries: BTreeMap<Arc<str>, Arc<PersistentQuery>>,
+    pub types: BTreeMap<Arc<str>, SqlType>,
     /// Number for the next query id.
     pub next_query_number: u64,
 }
 
 impl Catalog {
     pub fn source(&self, name: &str) -> Option<&Source> {
-        self.sources.get(name)
+        self.sources.get(name).map(Arc::as_ref)
     }
 
     /// Queries in creation order.
-    pub fn queries_in_order(&self) -> Vec<&PersistentQuery> {
+    pub fn queries_in_order(&self) -> Vec<&Arc<PersistentQuery>> {
         let mut queries: Vec<_> = self.queries.values().collect();
         queries.sort_by_key(|q| q.number);
         queries

@@ -13,13 +13,14 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, BooleanArray, RecordBatch};
+use arrow::array::{BooleanArray, RecordBatch};
 use arrow::datatypes::SchemaRef;
 use arrow::row::{OwnedRow, RowConverter, SortField};
 use async_trait::async_trait;
 use datafusion::catalog::{Session as DataFusionSession, TableProvider};
 use datafusion::datasource::TableType;
 use datafusion::error::{DataFusionError, Result as DataFusionResult};
+use datafusion::execution::memory_pool::{MemoryConsumer, MemoryReservation};
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::{Expr, Operator, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
@@ -30,17 +31,20 @@ use datafusion::scalar::ScalarValue;
 use crate::Engine;
 use crate::catalog::Source;
 use crate::error::{Error, Result};
-use crate::log::{Log, Offset, ReadLevel, ReadLimit, TopicPartition};
+use crate::log::{Log, Offset, ReadLevel, ReadLimit, TopicPartition, batch_bytes};
 use crate::ops::Lookup;
 use crate::plan::steps::{Scan, ScanColumn};
 use crate::results::ResultQueue;
-use crate::rows::{Rows, batch_of};
+use crate::rows::Rows;
 use crate::runtime::scan::Scanner;
 use crate::runtime::typed::TypedSchemas;
 use crate::schema::{ROWOFFSET, ROWTIME, WINDOWEND, WINDOWSTART};
 
 /// Rows one scan step reads.
 const SCAN_ROWS_MAX: usize = 8192;
+
+/// Memory of one key while the latest record of each is looked for: its row form and its place.
+const KEY_BYTES: usize = 96;
 
 /// One source for one bounded query.
 pub struct SourceTable {
@@ -104,27 +108,6 @@ impl SourceTable {
         Ok(Self { source: source.clone(), scan, schema, log, typed, parts, content, queue })
     }
 
-    /// The table's columns out of rows that carry them by name (a table's state).
-    fn columns_of(&self, rows: &Rows, wanted: &[usize]) -> Result<RecordBatch> {
-        let schema = Arc::new(self.schema.project(wanted)?);
-        let columns = wanted
-            .iter()
-            .map(|index| -> ArrayRef {
-                let field = self.schema.field(*index);
-                if let Some(column) = rows.columns.column_by_name(field.name()) {
-                    return column.clone();
-                }
-                match (field.name().as_str(), &rows.window) {
-                    (ROWTIME, _) => Arc::new(rows.time.clone()),
-                    (WINDOWSTART, Some(window)) => Arc::new(window.start.clone()),
-                    (WINDOWEND, Some(window)) => Arc::new(window.end.clone()),
-                    _ => arrow::array::new_null_array(field.data_type(), rows.len()),
-                }
-            })
-            .collect();
-        batch_of(schema, columns, rows.len())
-    }
-
     fn project_scan(&self, wanted: &[usize]) -> Result<Scanner> {
         let scan =
             Scan { columns: wanted.iter().map(|i| self.scan.columns[*i].clone()).collect(), ..self.scan.clone() };
@@ -156,29 +139,32 @@ impl SourceTable {
         Ok(parts)
     }
 
-    /// The last record of each key, deletions left out.
-    fn latest_per_key(&self, wanted: &[usize]) -> Result<Vec<RecordBatch>> {
+    /// The last record of each key, deletions left out; `held` counts what is in memory meanwhile.
+    fn latest_per_key(&self, wanted: &[usize], held: &MemoryReservation) -> DataFusionResult<Vec<RecordBatch>> {
         let keys = self.source.schema.key.len();
         let all: Vec<usize> = (0..self.scan.columns.len()).collect();
-        let scanner = self.project_scan(&all)?;
+        let scanner = self.project_scan(&all).map_err(outside)?;
         let converter = RowConverter::new(
             self.source.schema.key.iter().map(|c| SortField::new(c.ty.to_arrow())).collect::<Vec<_>>(),
         )?;
         let mut batches = Vec::new();
         let mut latest: HashMap<OwnedRow, Option<(usize, usize)>> = HashMap::new();
         for (at, range) in &self.parts {
-            let mut reader = self.log.reader(at, range.start, ReadLevel::Durable)?;
+            let mut reader = self.log.reader(at, range.start, ReadLevel::Durable).map_err(outside)?;
             reader.narrow(scanner.wanted());
             while reader.next_offset() < range.end {
                 let rows_max = ((range.end - reader.next_offset()) as usize).min(SCAN_ROWS_MAX);
-                let Some(batch) = reader.take(ReadLimit { rows_max })? else { break };
-                let scanned = scanner.scan(&batch, at.partition)?;
+                let Some(batch) = reader.take(ReadLimit { rows_max }).map_err(outside)? else { break };
+                let scanned = scanner.scan(&batch, at.partition).map_err(outside)?;
                 self.queue.add_rejected(scanned.rejected.len() as u64);
                 let key_rows = converter.convert_columns(&scanned.rows.columns.columns()[..keys])?;
+                let before = latest.capacity();
                 for row in 0..scanned.rows.len() {
                     let place = (!scanned.rows.is_null_value(row)).then_some((batches.len(), row));
                     latest.insert(key_rows.row(row).owned(), place);
                 }
+                let index_bytes = (latest.capacity() - before) * KEY_BYTES;
+                held.try_grow(batch_bytes(&scanned.rows.columns) + index_bytes)?;
                 batches.push(scanned.rows.columns);
             }
         }
@@ -218,13 +204,15 @@ impl TableProvider for SourceTable {
 
     async fn scan(
         &self,
-        _state: &dyn DataFusionSession,
+        state: &dyn DataFusionSession,
         projection: Option<&Vec<usize>>,
         filters: &[Expr],
         limit: Option<usize>,
     ) -> DataFusionResult<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.cloned().unwrap_or_else(|| (0..self.schema.fields().len()).collect());
         let schema = Arc::new(self.schema.project(&wanted)?);
+        let held =
+            MemoryConsumer::new(format!("table {}", self.source.name)).register(&state.runtime_env().memory_pool);
         let partitions: Vec<Arc<dyn PartitionStream>> = match &self.content {
             Content::Log => self
                 .pruned(filters)
@@ -243,15 +231,13 @@ impl TableProvider for SourceTable {
                 .collect::<Result<_>>()
                 .map_err(outside)?,
             Content::LatestPerKey => {
-                vec![Arc::new(Batches {
-                    schema: schema.clone(),
-                    batches: self.latest_per_key(&wanted).map_err(outside)?,
-                })]
+                let batches = self.latest_per_key(&wanted, &held)?;
+                vec![Arc::new(Batches { schema: schema.clone(), batches, _held: held })]
             }
             Content::State(rows) => {
-                let batches =
-                    rows.iter().map(|r| self.columns_of(r, &wanted)).collect::<Result<_>>().map_err(outside)?;
-                vec![Arc::new(Batches { schema: schema.clone(), batches })]
+                held.try_grow(rows.iter().map(|r| batch_bytes(&r.columns)).sum())?;
+                let batches = rows.iter().map(|r| r.named(&schema)).collect::<Result<_>>().map_err(outside)?;
+                vec![Arc::new(Batches { schema: schema.clone(), batches, _held: held })]
             }
         };
         Ok(Arc::new(StreamingTableExec::try_new(schema, partitions, None, None, false, limit)?))
@@ -331,6 +317,8 @@ impl PartitionStream for LogPartition {
 struct Batches {
     schema: SchemaRef,
     batches: Vec<RecordBatch>,
+    /// Gives the memory of `batches` back to the query's pool.
+    _held: MemoryReservation,
 }
 
 impl fmt::Debug for Batches {

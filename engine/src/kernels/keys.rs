@@ -26,11 +26,14 @@ use hashbrown::hash_table::Entry;
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use crate::error::{Error, Result};
+use crate::kernels::fixed_bytes;
 
 /// The keys of all slots.
 pub struct KeyStore {
     types: Vec<DataType>,
     keys: Keys,
+    /// Of keys that are not integers.
+    key_bytes: usize,
     free: Vec<u32>,
     hasher: DefaultHashBuilder,
     /// For state keys, whatever form the keys are compared in.
@@ -130,7 +133,7 @@ impl KeyStore {
             _ => Keys::Rows(Vec::new()),
         };
         let converter = RowConverter::new(types.iter().cloned().map(SortField::new).collect())?;
-        Ok(Self { types, keys, free: Vec::new(), hasher: DefaultHashBuilder::default(), converter })
+        Ok(Self { types, keys, key_bytes: 0, free: Vec::new(), hasher: DefaultHashBuilder::default(), converter })
     }
 
     pub fn index(&self) -> KeyIndex {
@@ -153,12 +156,13 @@ impl KeyStore {
         self.slots() - self.free.len()
     }
 
-    /// Approximate memory of keys and their index.
+    /// Memory of the keys and of their indexes, which are at most seven eighths full.
     pub fn bytes(&self) -> usize {
-        match &self.keys {
-            Keys::Integer(keys) => keys.len() * 32,
-            Keys::Text(keys) | Keys::Rows(keys) => keys.len() * 48 + keys.iter().map(|k| k.len()).sum::<usize>(),
-        }
+        let (stored, entry) = match &self.keys {
+            Keys::Integer(keys) => (fixed_bytes(keys), size_of::<(i64, u32)>()),
+            Keys::Text(keys) | Keys::Rows(keys) => (fixed_bytes(keys), size_of::<BytesEntry>()),
+        };
+        stored + fixed_bytes(&self.free) + self.key_bytes + self.used() * (entry + 1) * 8 / 7
     }
 
     pub fn encode(&self, columns: &[ArrayRef]) -> Result<KeyRun> {
@@ -196,6 +200,7 @@ impl KeyStore {
                     let slot = match found {
                         Entry::Occupied(entry) => entry.get().slot,
                         Entry::Vacant(entry) => {
+                            self.key_bytes += key.len();
                             let slot = place(stored, &mut self.free, Box::from(key));
                             entry.insert(BytesEntry::new(key, hash, slot));
                             slot
@@ -251,7 +256,7 @@ impl KeyStore {
     pub fn release(&mut self, slots: &[u32]) {
         if let Keys::Text(stored) | Keys::Rows(stored) = &mut self.keys {
             for &slot in slots {
-                stored[slot as usize] = Box::default();
+                self.key_bytes -= std::mem::take(&mut stored[slot as usize]).len();
             }
         }
         self.free.extend_from_slice(slots);
@@ -406,7 +411,8 @@ mod tests {
         store.intern(&mut index, &run, 0, 2, &mut slots);
         store.forget(&mut index, 1);
         assert_eq!(store.find(&index, &run, 1), None);
+        assert_eq!(store.key_bytes, 1);
         assert_eq!(store.intern_one(&mut index, &run, 2), 1);
-        assert_eq!(store.used(), 2);
+        assert_eq!((store.used(), store.key_bytes), (2, 2));
     }
 }

@@ -13,3 +13,8 @@ pub mod order;
 pub mod row_store;
 pub mod split;
 pub mod window;
+
+/// Memory of a vector's items, room for more included.
+pub fn fixed_bytes<T>(items: &Vec<T>) -> usize {
+    items.capacity() * size_of::<T>()
+}

@@ -17,6 +17,7 @@ use arrow::compute::interleave;
 use arrow::datatypes::SchemaRef;
 
 use crate::error::Result;
+use crate::kernels::fixed_bytes;
 use crate::rows::batch_of;
 
 /// Chunks are not merged beyond this many rows, so that one merge stays short.
@@ -29,6 +30,8 @@ pub struct RowStore {
     order: Vec<u32>,
     places: Vec<Option<(u32, u32)>>,
     len: usize,
+    /// Of all chunks.
+    chunk_bytes: usize,
 }
 
 struct Chunk {
@@ -36,11 +39,19 @@ struct Chunk {
     /// Slot each row was put for; the row is live while the slot still points to it.
     slots: Vec<u32>,
     live: usize,
+    bytes: usize,
+}
+
+impl Chunk {
+    fn new(batch: RecordBatch, slots: Vec<u32>) -> Self {
+        let bytes = batch.get_array_memory_size() + fixed_bytes(&slots);
+        Self { batch, live: slots.len(), slots, bytes }
+    }
 }
 
 impl RowStore {
     pub fn new(schema: SchemaRef) -> Self {
-        Self { schema, chunks: Vec::new(), order: Vec::new(), places: Vec::new(), len: 0 }
+        Self { schema, chunks: Vec::new(), order: Vec::new(), places: Vec::new(), len: 0, chunk_bytes: 0 }
     }
 
     pub fn schema(&self) -> &SchemaRef {
@@ -56,7 +67,7 @@ impl RowStore {
     }
 
     pub fn bytes(&self) -> usize {
-        self.chunks.iter().flatten().map(|c| c.batch.get_array_memory_size()).sum::<usize>() + self.places.len() * 12
+        self.chunk_bytes + fixed_bytes(&self.places)
     }
 
     pub fn contains(&self, slot: u32) -> bool {
@@ -83,7 +94,7 @@ impl RowStore {
             self.places[slot as usize] = Some((number as u32, row as u32));
         }
         self.len += slots.len();
-        self.chunks[number] = Some(Chunk { batch, slots: slots.to_vec(), live: slots.len() });
+        self.set_chunk(number, Some(Chunk::new(batch, slots.to_vec())));
         self.order.push(number as u32);
         self.merge_young()
     }
@@ -137,16 +148,19 @@ impl RowStore {
         (0..self.places.len() as u32).filter(|&slot| self.contains(slot)).collect()
     }
 
+    fn set_chunk(&mut self, number: usize, chunk: Option<Chunk>) {
+        self.chunk_bytes += chunk.as_ref().map_or(0, |c| c.bytes);
+        self.chunk_bytes -= std::mem::replace(&mut self.chunks[number], chunk).map_or(0, |c| c.bytes);
+    }
+
     fn merge_young(&mut self) -> Result<()> {
         // A chunk without live rows goes at once.
-        let chunks = &mut self.chunks;
-        self.order.retain(|&n| {
-            let keep = chunks[n as usize].as_ref().is_some_and(|c| c.live > 0);
-            if !keep {
-                chunks[n as usize] = None;
-            }
-            keep
-        });
+        let dead = |n: &u32| self.chunks[*n as usize].as_ref().is_none_or(|c| c.live == 0);
+        let (gone, kept): (Vec<u32>, Vec<u32>) = self.order.iter().copied().partition(dead);
+        self.order = kept;
+        for number in gone {
+            self.set_chunk(number as usize, None);
+        }
         while let [.., older, younger] = self.order[..] {
             let (Some(a), Some(b)) = (&self.chunks[older as usize], &self.chunks[younger as usize]) else { break };
             let small = a.live + b.live <= CHUNK_ROWS_MAX && a.live <= 2 * b.live;
@@ -182,10 +196,9 @@ impl RowStore {
             self.places[slot as usize] = Some((numbers[0], row as u32));
         }
         for &number in &numbers[1..] {
-            self.chunks[number as usize] = None;
+            self.set_chunk(number as usize, None);
         }
-        let live = slots.len();
-        self.chunks[numbers[0] as usize] = Some(Chunk { batch, slots, live });
+        self.set_chunk(numbers[0] as usize, Some(Chunk::new(batch, slots)));
         self.order.drain(position + 1..position + count);
         Ok(())
     }
@@ -240,5 +253,6 @@ mod tests {
         assert_eq!(rows.column(0).as_primitive::<Int64Type>().iter().collect::<Vec<_>>(), expected);
         assert!(store.order.len() < 12, "{} chunks", store.order.len());
         assert_eq!(store.len(), expected.iter().flatten().count());
+        assert_eq!(store.chunk_bytes, store.chunks.iter().flatten().map(|c| c.bytes).sum::<usize>());
     }
 }

@@ -21,15 +21,16 @@ use arrow::array::RecordBatch;
 use hashbrown::HashMap;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 
-use super::control::{ControlState, topic_gone};
+use super::control::{ControlState, Trial, topic_gone};
 use super::group::{Draft, Group, GroupAppend};
 use super::partition::Partition;
 use super::redo::{ChangeAt, HeldChanges, JournaledChanges, key_columns};
 use super::ticket::{PendingCommit, Slot};
+use super::transaction::{LogProducer, RedoSource};
 use super::wire::batches::is_storable;
 use super::{
-    Commit, Control, LogBody, LogPosition, Offset, PartitionReader, ProducerId, ReadLevel, Receipt, StoreId, Topic,
-    TopicPartition,
+    Commit, Control, Log, LogBody, LogPosition, Offset, PartitionReader, Producer, ProducerId, ReadLevel, Receipt,
+    StoreId, Topic, TopicId, TopicPartition,
 };
 use crate::clock::Clock;
 use crate::error::{Error, Result};
@@ -91,6 +92,73 @@ pub(crate) struct State {
     durable_wakers: BTreeMap<LogPosition, Vec<Waker>>,
     failure: Option<Error>,
     pub closed: bool,
+}
+
+/// A log that is a core and something behind it.
+pub(crate) trait CoreLog: Send + Sync {
+    fn core(&self) -> &Arc<Core>;
+    /// Where state changes are read back from.
+    fn redo_source(&self) -> Arc<dyn RedoSource>;
+    fn held_bytes(&self) -> u64;
+    fn end(&self) -> Result<()>;
+}
+
+impl<L: CoreLog> Log for L {
+    fn topic(&self, name: &str) -> Option<Topic> {
+        self.core().lock().control.topic(name).cloned()
+    }
+
+    fn topics(&self) -> Vec<Topic> {
+        self.core().lock().control.topics.values().cloned().collect()
+    }
+
+    fn next_topic_id(&self) -> TopicId {
+        TopicId(self.core().next_topic_id())
+    }
+
+    fn range(&self, at: &TopicPartition, level: ReadLevel) -> Result<Range<Offset>> {
+        self.core().range(at, level)
+    }
+
+    fn offset_at_time(&self, at: &TopicPartition, time_ms: i64, level: ReadLevel) -> Result<Offset> {
+        self.core().offset_at_time(at, time_ms, level)
+    }
+
+    fn reader(&self, at: &TopicPartition, from: Offset, level: ReadLevel) -> Result<Box<dyn PartitionReader>> {
+        self.core().reader(at, from, level)
+    }
+
+    fn producer(&self, id: &ProducerId) -> Result<Box<dyn Producer>> {
+        LogProducer::take(self.core(), self.redo_source(), id)
+    }
+
+    fn position(&self, level: ReadLevel) -> LogPosition {
+        self.core().position(level)
+    }
+
+    fn wake_when_durable(&self, position: LogPosition, waker: Waker) {
+        self.core().wake_when_durable(position, waker);
+    }
+
+    fn wait_durable(&self, position: LogPosition) -> Result<()> {
+        self.core().wait_durable(position)
+    }
+
+    fn catalog(&self) -> BTreeMap<String, String> {
+        self.core().lock().control.catalog.clone()
+    }
+
+    fn counters(&self) -> BTreeMap<String, String> {
+        self.core().lock().control.counters.clone()
+    }
+
+    fn stored_bytes(&self) -> u64 {
+        self.held_bytes()
+    }
+
+    fn close(&self) -> Result<()> {
+        self.end()
+    }
 }
 
 impl State {
@@ -363,6 +431,13 @@ impl Core {
         }
         for (input, next) in &group.consumed {
             state.control.consume(&group.producer, *input, *next);
+            // The embedded log lets go of it once this group is on disk.
+            if self.bounds.is_none()
+                && state.control.topics.get(&input.topic).is_some_and(|topic| topic.delete_consumed)
+                && let Some(partition) = state.partitions.get(input)
+            {
+                partition.inner.lock().trim_tail(*next);
+            }
         }
     }
 
@@ -497,21 +572,9 @@ impl Core {
 
 /// Whether all of `draft` can be applied: its controls first, then its appends to what exists after them.
 fn check(state: &State, draft: &Draft) -> Result<()> {
-    let changed;
-    let mut control = &state.control;
-    if draft.controls.iter().any(|c| matches!(c, Control::CreateTopic(_) | Control::DropTopic(_))) {
-        // Only what the checks look at: the rest may be large.
-        let mut trial = ControlState {
-            next_topic_id: control.next_topic_id,
-            topics: control.topics.clone(),
-            ..ControlState::default()
-        };
-        for change in &draft.controls {
-            trial.check(change)?;
-            trial.apply(change, LogPosition(0));
-        }
-        changed = trial;
-        control = &changed;
+    let mut topics = Trial::new(&state.control);
+    for change in &draft.controls {
+        topics.change(change)?;
     }
     for table in draft.state.iter().flat_map(|(_, changes)| &changes.tables) {
         key_columns(&table.rows)?;
@@ -521,7 +584,7 @@ fn check(state: &State, draft: &Draft) -> Result<()> {
         if let LogBody::Typed { rows, .. } = body {
             check_columns(&rows.columns)?;
         }
-        let topic = control.topics.get(&to.topic).ok_or_else(|| topic_gone(to.topic))?;
+        let topic = topics.topic(to.topic).ok_or_else(|| topic_gone(to.topic))?;
         if to.partition >= topic.partitions {
             return Err(Error::not_found(format!("topic '{}' has no partition {}", topic.name, to.partition)));
         }

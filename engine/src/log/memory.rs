@@ -3,17 +3,11 @@
 //! What is sequenced is durable. Records stay for ever, or as long as the topic's retention says; state changes are
 //! merged to about the size of the state.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::task::Waker;
 
-use super::core::Core;
-use super::transaction::{LogProducer, RedoSource};
-use super::{
-    Log, LogPosition, Offset, PartitionReader, Producer, ProducerId, ReadLevel, StoreId, Topic, TopicId, TopicPartition,
-};
+use super::core::{Core, CoreLog};
+use super::transaction::RedoSource;
+use super::{LogPosition, StoreId};
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::state::StateChanges;
@@ -34,74 +28,23 @@ impl RedoSource for Core {
     }
 }
 
-impl Log for MemoryLog {
-    fn topic(&self, name: &str) -> Option<Topic> {
-        self.core.lock().control.topic(name).cloned()
+impl CoreLog for MemoryLog {
+    fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
-    fn topics(&self) -> Vec<Topic> {
-        self.core.lock().control.topics.values().cloned().collect()
+    fn redo_source(&self) -> Arc<dyn RedoSource> {
+        self.core.clone()
     }
 
-    fn next_topic_id(&self) -> TopicId {
-        TopicId(self.core.next_topic_id())
-    }
-
-    fn range(&self, at: &TopicPartition, level: ReadLevel) -> Result<Range<Offset>> {
-        self.core.range(at, level)
-    }
-
-    fn offset_at_time(&self, at: &TopicPartition, time_ms: i64, level: ReadLevel) -> Result<Offset> {
-        self.core.offset_at_time(at, time_ms, level)
-    }
-
-    fn reader(&self, at: &TopicPartition, from: Offset, level: ReadLevel) -> Result<Box<dyn PartitionReader>> {
-        self.core.reader(at, from, level)
-    }
-
-    fn producer(&self, id: &ProducerId) -> Result<Box<dyn Producer>> {
-        LogProducer::take(&self.core, self.core.clone(), id)
-    }
-
-    fn position(&self, level: ReadLevel) -> LogPosition {
-        self.core.position(level)
-    }
-
-    fn wake_when_durable(&self, position: LogPosition, waker: Waker) {
-        self.core.wake_when_durable(position, waker);
-    }
-
-    fn wait_durable(&self, position: LogPosition) -> Result<()> {
-        self.core.wait_durable(position)
-    }
-
-    fn catalog(&self) -> BTreeMap<String, String> {
-        self.core.lock().control.catalog.clone()
-    }
-
-    fn counters(&self) -> BTreeMap<String, String> {
-        self.core.lock().control.counters.clone()
-    }
-
-    fn state_covered(&self, store: &StoreId, position: LogPosition) -> Result<()> {
-        if let Some(held) = self.core.lock().redo.get_mut(store) {
-            held.cover(position);
-        }
-        Ok(())
-    }
-
-    fn snapshot_directory(&self) -> Option<PathBuf> {
-        None
-    }
-
-    fn stored_bytes(&self) -> u64 {
+    fn held_bytes(&self) -> u64 {
         let state = self.core.lock();
         let records: usize = state.partitions.values().map(|p| p.inner.lock().tail_bytes).sum();
         let changes: usize = state.redo.values().map(|held| held.bytes()).sum();
         (records + changes) as u64
     }
 
-    fn close(&self) -> Result<()> {
+    fn end(&self) -> Result<()> {
         self.core.close();
         Ok(())
     }
@@ -115,7 +58,7 @@ mod tests {
     use crate::clock::ManualClock;
     use crate::error::ErrorKind;
     use crate::log::redo::tests::{changes, content};
-    use crate::log::{Commit, Control, EncodedRecords, LogBody, ReadLimit};
+    use crate::log::{Commit, Control, EncodedRecords, Log, LogBody, ProducerId, ReadLevel, ReadLimit, Topic};
 
     fn records(rows: &[(&str, i64)]) -> LogBody {
         LogBody::Encoded(EncodedRecords {
@@ -134,6 +77,7 @@ mod tests {
             internal: false,
             retention_ms: None,
             retention_bytes: None,
+            delete_consumed: false,
         }
     }
 
@@ -175,8 +119,7 @@ mod tests {
         assert_eq!(producer.positions().unwrap()[&topic.partition(1)], 1);
         let redo = producer.redo(&store(), LogPosition(0)).unwrap();
         assert_eq!(redo.iter().map(|(_, c)| content(c)[0].1).collect::<Vec<_>>(), vec![Some(0), Some(1)]);
-        log.state_covered(&store(), redo[0].0).unwrap();
-        assert_eq!(producer.redo(&store(), LogPosition(0)).unwrap().len(), 1);
+        assert_eq!(producer.redo(&store(), redo[0].0).unwrap().len(), 1);
     }
 
     fn store() -> StoreId {

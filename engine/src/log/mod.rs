@@ -28,7 +28,6 @@ use crate::rows::Rows;
 use crate::state::StateChanges;
 
 pub mod embedded;
-pub mod fingerprint;
 pub mod memory;
 pub mod partitioner;
 
@@ -42,7 +41,7 @@ mod transaction;
 mod wire;
 
 pub use embedded::EmbeddedLog;
-pub use fingerprint::fingerprint;
+pub(crate) use group::batch_bytes;
 pub use memory::MemoryLog;
 pub use transaction::GROUP_BYTES_MAX;
 
@@ -73,6 +72,9 @@ pub struct Topic {
     pub retention_ms: Option<i64>,
     /// Per partition; None = unlimited.
     pub retention_bytes: Option<u64>,
+    /// Repartition topics: a partition has one reader, and what that has consumed goes.
+    #[serde(default)]
+    pub delete_consumed: bool,
 }
 
 impl Topic {
@@ -253,11 +255,6 @@ pub trait Log: Send + Sync {
     /// The catalog as of the last sequenced group.
     fn catalog(&self) -> BTreeMap<String, String>;
     fn counters(&self) -> BTreeMap<String, String>;
-    /// State changes of this store at or below `position` are in a snapshot of the caller's and may be forgotten. A log
-    /// that makes snapshots itself keeps what it needs and ignores this.
-    fn state_covered(&self, store: &StoreId, position: LogPosition) -> Result<()>;
-    /// Where the caller may write snapshots of its own; None = it need not, the log keeps all state changes itself.
-    fn snapshot_directory(&self) -> Option<std::path::PathBuf>;
     /// Bytes the log holds on disk or in memory, for metrics.
     fn stored_bytes(&self) -> u64;
     /// Flushes, stops threads; later calls fail with `Unavailable`.

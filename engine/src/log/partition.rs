@@ -116,6 +116,20 @@ impl PartitionInner {
         self.start = self.tail.front().map_or(self.next, |b| b.batch.base_offset);
     }
 
+    /// Forgets batches of the tail that end at or before `until`, unless sealed ones lie before them; returns the memory
+    /// given back.
+    pub fn trim_tail(&mut self, until: Offset) -> usize {
+        if !self.sealed.is_empty() {
+            return 0;
+        }
+        let before = self.tail_bytes;
+        while self.tail.front().is_some_and(|b| b.end() <= until) {
+            self.pop_front();
+        }
+        self.start = self.tail.front().map_or(self.next, |b| b.batch.base_offset);
+        before - self.tail_bytes
+    }
+
     /// Where a reader that may see up to `visible` is caught up.
     pub fn end(&self, visible: LogPosition) -> Offset {
         let hidden = self.tail.partition_point(|b| b.position <= visible);

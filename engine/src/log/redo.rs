@@ -88,8 +88,6 @@ pub(crate) struct HeldChanges {
     bytes: usize,
     /// Merged when `bytes` passes this.
     merge_at_bytes: usize,
-    /// A snapshot elsewhere holds what was before the first entry.
-    covered: bool,
 }
 
 impl HeldChanges {
@@ -99,9 +97,8 @@ impl HeldChanges {
         self.bytes += state_bytes(&changes) + 64;
         self.entries.push_back((position, changes));
         if self.bytes > self.merge_at_bytes.max(Self::MERGE_AT_BYTES_MIN) {
-            let deletions = if self.covered { Deletions::Keep } else { Deletions::Drop };
             let parts: Vec<StateChanges> = self.entries.iter().map(|(_, changes)| changes.clone()).collect();
-            match merge(&parts, deletions) {
+            match merge(&parts, Deletions::Drop) {
                 Ok(merged) => {
                     self.bytes = state_bytes(&merged) + 64;
                     self.entries = VecDeque::from([(position, merged)]);
@@ -110,15 +107,6 @@ impl HeldChanges {
                 Err(error) => tracing::warn!(%error, "state changes could not be merged"),
             }
             self.merge_at_bytes = 2 * self.bytes;
-        }
-    }
-
-    pub fn cover(&mut self, position: LogPosition) {
-        while self.entries.front().is_some_and(|(at, _)| *at <= position) {
-            if let Some((_, changes)) = self.entries.pop_front() {
-                self.bytes = self.bytes.saturating_sub(state_bytes(&changes) + 64);
-                self.covered = true;
-            }
         }
     }
 

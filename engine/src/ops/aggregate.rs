@@ -103,8 +103,7 @@ impl Operator for AggregateRows {
     }
 
     fn state_size(&self) -> (u64, u64) {
-        let groups = self.keys.index.len();
-        (groups as u64, (self.keys.store.bytes() + groups * self.groups.bytes_per_group()) as u64)
+        (self.keys.index.len() as u64, (self.keys.store.bytes() + self.groups.bytes()) as u64)
     }
 }
 

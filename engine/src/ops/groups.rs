@@ -20,6 +20,7 @@ use arrow::datatypes::{DataType, Field, Int64Type, Schema as ArrowSchema, Schema
 
 use crate::error::{Error, Result};
 use crate::functions::aggregate::{self, Aggregator, Args, Emit, EmitRows};
+use crate::kernels::fixed_bytes;
 use crate::kernels::keys::state_keys;
 use crate::kernels::order::{NONE, Stamps, Touched, previous_rows};
 use crate::ops::group::Arguments;
@@ -413,9 +414,10 @@ impl Groups {
         Ok(())
     }
 
-    /// Rough memory of a group beside its key.
-    pub fn bytes_per_group(&self) -> usize {
-        24 + self.calls.len() * 16
+    /// Memory of the groups beside their keys.
+    pub fn bytes(&self) -> usize {
+        let aggregates: usize = self.calls.iter().map(|call| call.aggregator.bytes()).sum();
+        fixed_bytes(&self.times) + fixed_bytes(&self.starts) + fixed_bytes(&self.ends) + aggregates
     }
 
     /// The rows of these groups as they would be sent on.

@@ -13,6 +13,7 @@ use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Int64Type};
 
 use crate::error::{Error, Result};
+use crate::kernels::fixed_bytes;
 use crate::kernels::keys::{KeyIndex, KeyRun, KeyStore, state_keys};
 use crate::kernels::order::{NONE, Stamps, Touched, last_rows, previous_rows};
 use crate::kernels::row_store::{RowStore, Source, copy_rows};
@@ -240,7 +241,8 @@ impl KeyedRows {
     }
 
     pub fn size(&self) -> (u64, u64) {
-        (self.rows.len() as u64, (self.keys.bytes() + self.rows.bytes()) as u64)
+        let beside = fixed_bytes(&self.times) + fixed_bytes(&self.windows);
+        (self.rows.len() as u64, (self.keys.bytes() + self.rows.bytes() + beside) as u64)
     }
 }
 

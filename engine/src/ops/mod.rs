@@ -23,6 +23,7 @@
 //! | [`limit`] | the first n rows | rows left |
 
 pub mod aggregate;
+mod closing;
 pub mod compact;
 pub mod evaluate;
 pub mod filter;
@@ -36,6 +37,7 @@ pub mod pipeline;
 pub mod project;
 pub mod rekey;
 pub mod session_aggregate;
+mod sessions;
 pub mod source_table;
 pub mod stream_stream;
 pub mod stream_table;

@@ -12,17 +12,16 @@
 //! time`, ordered by end, start, key; until then it is kept in segments of time, as Kafka Streams' stores do, and lost only
 //! with its whole segment.
 
-use std::collections::{BTreeSet, VecDeque};
-
-use arrow::array::{Array, ArrayRef, Int64Array, ListArray, UInt32Array, new_null_array};
+use arrow::array::{Array, ArrayRef, Int64Array, UInt32Array, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::{concat, interleave, take};
 
 use crate::error::{Error, Result};
-use crate::kernels::keys::{KeyIndex, KeyStore};
+use crate::ops::closing::Closing;
 use crate::ops::evaluate::some_bits;
-use crate::ops::groups::{Clock, Groups, NEVER, Owner};
+use crate::ops::groups::{Clock, Groups, NEVER};
 use crate::ops::keyed_rows::{in_windows, lookup_keys};
+use crate::ops::sessions::Sessions;
 use crate::ops::{InputId, Lookup, OpContext, Operator, Output, Then};
 use crate::plan::lower::OperatorSettings;
 use crate::plan::steps::{Aggregate, WindowSpec, WindowSpecKind};
@@ -33,9 +32,6 @@ use crate::state::StateChanges;
 /// Shortest segment of time that sessions of EMIT FINAL are forgotten by (Kafka Streams: `segmentInterval`).
 const SEGMENT_MS_MIN: i64 = 60_000;
 
-/// Results of closing sessions that one call of `advance` puts out.
-const FINAL_ROWS_MAX: usize = 4096;
-
 pub struct SessionAggregate {
     groups: Groups,
     sessions: Sessions,
@@ -44,22 +40,7 @@ pub struct SessionAggregate {
     retention_ms: i64,
     emit_final: bool,
     old: bool,
-    /// Headers of the row that closed sessions.
-    trigger: Option<ListArray>,
-    closing: VecDeque<u32>,
-}
-
-/// Which sessions there are. A key has its own number, a session is a slot of the groups.
-struct Sessions {
-    store: KeyStore,
-    index: KeyIndex,
-    /// Per key its sessions as `(end, start, slot)`, ascending.
-    of_key: Vec<Vec<(i64, i64, u32)>>,
-    /// Per session its key.
-    key: Vec<u32>,
-    free: Vec<u32>,
-    /// All sessions as `(end, start, slot)`.
-    by_end: BTreeSet<(i64, i64, u32)>,
+    closing: Closing,
 }
 
 /// What a run puts out so far.
@@ -96,25 +77,16 @@ impl SessionAggregate {
             return Err(Error::internal("a time window is not a session"));
         };
         let groups = Groups::new(aggregate, output, &settings.values)?;
-        let store = KeyStore::new(groups.key_types().to_vec())?;
-        let index = store.index();
+        let sessions = Sessions::new(groups.key_types())?;
         Ok(Self {
             groups,
-            sessions: Sessions {
-                store,
-                index,
-                of_key: Vec::new(),
-                key: Vec::new(),
-                free: Vec::new(),
-                by_end: BTreeSet::new(),
-            },
+            sessions,
             gap_ms,
             grace_ms: spec.grace_ms,
             retention_ms: spec.retention_ms.max(gap_ms.saturating_add(spec.grace_ms)),
             emit_final: aggregate.emit_final,
             old,
-            trigger: None,
-            closing: VecDeque::new(),
+            closing: Closing::default(),
         })
     }
 
@@ -157,7 +129,7 @@ impl SessionAggregate {
             clock.newest = clock.newest.max(end);
             self.groups.set_clock(clock);
             if self.emit_final && self.closes_one(clock) {
-                self.trigger = rows.headers.as_ref().map(|headers| headers.slice(row, 1));
+                self.closing.triggered_by(rows, row);
                 return Ok((row + 1, Then::Advance { to: clock.stream_time }));
             }
         }
@@ -413,20 +385,7 @@ impl Operator for SessionAggregate {
             self.closing.extend(closed.into_iter().map(|session| session.2));
             self.groups.set_clock(Clock { closed_through: to.max(clock.closed_through), ..clock });
         }
-        let count = self.closing.len().min(FINAL_ROWS_MAX);
-        let slots: Vec<u32> = self.closing.drain(..count).collect();
-        let mut rows = self.groups.rows_of(&slots, self.sessions.key_columns(&slots)?, true)?;
-        if let Some(trigger) = &self.trigger {
-            let headers = take(trigger, &UInt32Array::from(vec![0; slots.len()]), None)?;
-            rows.headers = Some(arrow::array::AsArray::as_list::<i32>(&headers).clone());
-        }
-        ctx.counters.rows_out += rows.len() as u64;
-        out.push(rows);
-        if self.closing.is_empty() {
-            self.trigger = None;
-            return Ok(Then::Continue);
-        }
-        Ok(Then::Yield)
+        self.closing.put_out(&self.groups, |slots| self.sessions.key_columns(slots), ctx, out)
     }
 
     fn track_changes(&mut self, track: bool) {
@@ -464,100 +423,6 @@ impl Operator for SessionAggregate {
     }
 
     fn state_size(&self) -> (u64, u64) {
-        let sessions = self.sessions.by_end.len();
-        (sessions as u64, (self.sessions.store.bytes() + sessions * (self.groups.bytes_per_group() + 64)) as u64)
-    }
-}
-
-impl Sessions {
-    fn intern(&mut self, columns: &[ArrayRef]) -> Result<Vec<u32>> {
-        let run = self.store.encode(columns)?;
-        let mut keys = Vec::new();
-        self.store.intern(&mut self.index, &run, 0, run.len(), &mut keys);
-        if self.of_key.len() < self.store.slots() {
-            self.of_key.resize(self.store.slots(), Vec::new());
-        }
-        Ok(keys)
-    }
-
-    fn make(&mut self, key: u32) -> u32 {
-        match self.free.pop() {
-            Some(slot) => {
-                self.key[slot as usize] = key;
-                slot
-            }
-            None => {
-                self.key.push(key);
-                u32::try_from(self.key.len() - 1).expect("a task holds fewer than 2^32 sessions")
-            }
-        }
-    }
-
-    fn link(&mut self, key: u32, session: (i64, i64, u32)) {
-        let list = &mut self.of_key[key as usize];
-        let at = list.partition_point(|&other| other < session);
-        list.insert(at, session);
-        self.by_end.insert(session);
-    }
-
-    fn unlink(&mut self, key: u32, session: (i64, i64, u32)) {
-        self.of_key[key as usize].retain(|&other| other != session);
-        self.by_end.remove(&session);
-    }
-
-    /// Takes a session out, and its key with the last one.
-    fn remove(&mut self, session: (i64, i64, u32)) {
-        let key = self.key[session.2 as usize];
-        self.unlink(key, session);
-        self.free.push(session.2);
-        self.forget_empty(&[key]);
-    }
-
-    /// Gives back keys without sessions. Keys that were given back before are not found again.
-    fn forget_empty(&mut self, keys: &[u32]) {
-        let mut empty: Vec<u32> = keys.iter().copied().filter(|&key| self.of_key[key as usize].is_empty()).collect();
-        empty.sort_unstable();
-        empty.dedup();
-        for key in empty {
-            self.store.forget(&mut self.index, key);
-        }
-    }
-
-    fn key_columns(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        self.store.columns(&slots.iter().map(|&slot| self.key[slot as usize]).collect::<Vec<_>>())
-    }
-}
-
-impl Owner for Sessions {
-    fn drop_groups(&mut self, keys: &[ArrayRef], starts: &[i64], ends: &[i64]) -> Result<Vec<u32>> {
-        let keys = self.intern(keys)?;
-        let mut slots = Vec::new();
-        for (row, &key) in keys.iter().enumerate() {
-            let found = self.of_key[key as usize].iter().copied().find(|s| (s.0, s.1) == (ends[row], starts[row]));
-            if let Some(session) = found {
-                slots.push(session.2);
-                self.unlink(key, session);
-                self.free.push(session.2);
-            }
-        }
-        self.forget_empty(&keys);
-        Ok(slots)
-    }
-
-    fn make_groups(&mut self, keys: &[ArrayRef], starts: &[i64], ends: &[i64]) -> Result<Vec<u32>> {
-        let keys = self.intern(keys)?;
-        let mut slots = Vec::with_capacity(keys.len());
-        for (row, &key) in keys.iter().enumerate() {
-            let found = self.of_key[key as usize].iter().copied().find(|s| (s.0, s.1) == (ends[row], starts[row]));
-            slots.push(match found {
-                Some(session) => session.2,
-                None => {
-                    let slot = self.make(key);
-                    self.link(key, (ends[row], starts[row], slot));
-                    slot
-                }
-            });
-        }
-        Ok(slots)
+        (self.sessions.by_end.len() as u64, (self.sessions.bytes() + self.groups.bytes()) as u64)
     }
 }

@@ -27,6 +27,7 @@ use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Int64Type, SchemaRef};
 
 use crate::error::{Error, Result};
+use crate::kernels::fixed_bytes;
 use crate::kernels::keys::{KeyIndex, KeyStore};
 use crate::kernels::row_store::{RowStore, Source, copy_rows};
 use crate::ops::evaluate::{mask, null_values};
@@ -421,6 +422,13 @@ impl Side {
         }
     }
 
+    fn bytes(&self) -> usize {
+        // Its places in `of_key`, `by_time`, `slot_of` and perhaps `waiting`, none of them full.
+        const ROW_BYTES: usize = 144;
+        let places = fixed_bytes(&self.slots) + fixed_bytes(&self.free) + fixed_bytes(&self.of_key);
+        self.rows.bytes() + places + self.by_time.len() * ROW_BYTES
+    }
+
     fn make(&mut self, stored: Slot, track: bool) -> u32 {
         let (number, time, key) = (stored.number, stored.time, stored.key);
         let slot = match self.free.pop() {
@@ -576,7 +584,7 @@ impl Operator for StreamStreamJoin {
 
     fn state_size(&self) -> (u64, u64) {
         let rows: usize = self.sides.iter().map(|side| side.by_time.len()).sum();
-        let bytes: usize = self.sides.iter().map(|side| side.rows.bytes() + side.by_time.len() * 96).sum();
+        let bytes: usize = self.sides.iter().map(Side::bytes).sum();
         (rows as u64, (bytes + self.keys.bytes()) as u64)
     }
 }

@@ -14,15 +14,16 @@
 //! windows closed since the last time leave, by start, then key, with that row's headers. Windows are forgotten when
 //! `start < newest stored start - retention`; a jump of stream time thus loses results, which are counted late.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::Bound;
 
-use arrow::array::{ArrayRef, Int64Array, ListArray, UInt32Array};
+use arrow::array::{ArrayRef, Int64Array, UInt32Array};
 
 use crate::error::{Error, Result};
 use crate::kernels::keys::{KeyIndex, KeyRun, KeyStore};
 use crate::kernels::order::stream_times;
 use crate::kernels::window::{hopping_starts, tumbling_starts};
+use crate::ops::closing::Closing;
 use crate::ops::groups::{Clock, Groups, NEVER, Owner};
 use crate::ops::keyed_rows::{in_windows, lookup_keys};
 use crate::ops::{InputId, Lookup, OpContext, Operator, Output, Then};
@@ -32,8 +33,8 @@ use crate::rows::{Change, OldRows, Rows, Windows};
 use crate::schema::Schema;
 use crate::state::StateChanges;
 
-/// Results of closing windows that one call of `advance` puts out.
-const FINAL_ROWS_MAX: usize = 4096;
+/// Windows that one row may belong to: a day's by the second, and a little more.
+const WINDOWS_PER_ROW_MAX: i64 = 100_000;
 
 pub struct WindowAggregate {
     groups: Groups,
@@ -44,10 +45,7 @@ pub struct WindowAggregate {
     retention_ms: i64,
     emit_final: bool,
     old: bool,
-    /// Headers of the row that closed windows.
-    trigger: Option<ListArray>,
-    /// Groups of closed windows still to be put out.
-    closing: VecDeque<u32>,
+    closing: Closing,
 }
 
 struct WindowKeys {
@@ -71,6 +69,13 @@ impl WindowAggregate {
         if size_ms <= 0 || advance_ms <= 0 {
             return Err(Error::statement("window size and advance must be greater than zero"));
         }
+        if size_ms / advance_ms > WINDOWS_PER_ROW_MAX {
+            return Err(Error::limit(format!(
+                "a row would belong to {} windows: at most {WINDOWS_PER_ROW_MAX} are possible",
+                size_ms / advance_ms
+            ))
+            .with_hint("a longer ADVANCE BY or a smaller SIZE makes fewer"));
+        }
         let groups = Groups::new(aggregate, output, &settings.values)?;
         let store = KeyStore::new(groups.key_types().to_vec())?;
         Ok(Self {
@@ -82,8 +87,7 @@ impl WindowAggregate {
             retention_ms: spec.retention_ms.max(size_ms.saturating_add(spec.grace_ms)),
             emit_final: aggregate.emit_final,
             old,
-            trigger: None,
-            closing: VecDeque::new(),
+            closing: Closing::default(),
         })
     }
 
@@ -227,7 +231,7 @@ impl Operator for WindowAggregate {
         {
             taken = length;
             then = Then::Advance { to: stream[length - 1] };
-            self.trigger = rows.headers.as_ref().map(|headers| headers.slice(length - 1, 1));
+            self.closing.triggered_by(rows, length - 1);
             open = self.open_windows(&rows.time.values()[..length], &stream[..length]);
         }
         let origin = open.rows.take().map(UInt32Array::from);
@@ -292,21 +296,7 @@ impl Operator for WindowAggregate {
             }
             self.groups.set_clock(Clock { closed_through: to.max(clock.closed_through), ..clock });
         }
-        let count = self.closing.len().min(FINAL_ROWS_MAX);
-        let slots: Vec<u32> = self.closing.drain(..count).collect();
-        let mut rows = self.groups.rows_of(&slots, self.keys.store.columns(&slots)?, true)?;
-        if let Some(trigger) = &self.trigger {
-            let same = UInt32Array::from(vec![0; slots.len()]);
-            let headers = arrow::compute::take(trigger, &same, None)?;
-            rows.headers = Some(arrow::array::AsArray::as_list::<i32>(&headers).clone());
-        }
-        ctx.counters.rows_out += rows.len() as u64;
-        out.push(rows);
-        if self.closing.is_empty() {
-            self.trigger = None;
-            return Ok(Then::Continue);
-        }
-        Ok(Then::Yield)
+        self.closing.put_out(&self.groups, |slots| self.keys.store.columns(slots), ctx, out)
     }
 
     fn track_changes(&mut self, track: bool) {
@@ -343,8 +333,7 @@ impl Operator for WindowAggregate {
     }
 
     fn state_size(&self) -> (u64, u64) {
-        let groups = self.keys.store.used();
-        (groups as u64, (self.keys.store.bytes() + groups * self.groups.bytes_per_group()) as u64)
+        (self.keys.store.used() as u64, (self.keys.store.bytes() + self.groups.bytes()) as u64)
     }
 }
 

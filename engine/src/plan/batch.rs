@@ -34,15 +34,12 @@ use sqlparser::ast::{
 use crate::Engine;
 use crate::catalog::Catalog;
 use crate::catalog::providers::SourceTable;
-use crate::config::Settings;
+use crate::config::{BATCH_MEMORY_BYTES_MAX, Settings};
 use crate::error::{Error, Result};
 use crate::results::{EndReason, ResultColumn, ResultEvent, ResultKind, ResultQueue, ResultStream};
 use crate::rows::batch_of;
 use crate::schema::{Column, RESERVED_COLUMNS};
 use crate::types::SqlType;
-
-/// Memory one batch query may use for sorts, joins and groups.
-pub const BATCH_MEMORY_BYTES_MAX: usize = 4 << 30;
 
 /// Sources a query names, once each.
 pub fn sources_of(query: &Query, catalog: &Catalog) -> Vec<String> {
@@ -50,9 +47,9 @@ pub fn sources_of(query: &Query, catalog: &Catalog) -> Vec<String> {
 }
 
 /// Starts a bounded query; its rows come through the stream.
-pub fn execute(engine: &Engine, query: Query, _settings: &Settings) -> Result<ResultStream> {
+pub fn execute(engine: &Engine, query: Query, settings: &Settings) -> Result<ResultStream> {
     let queue = ResultQueue::new();
-    let (state, plan) = bind(engine, query, queue.clone())?;
+    let (state, plan) = bind(engine, query, settings, queue.clone())?;
     let columns: Vec<Column> = plan
         .schema()
         .fields()
@@ -73,8 +70,8 @@ pub fn execute(engine: &Engine, query: Query, _settings: &Settings) -> Result<Re
 }
 
 /// DataFusion's optimised plan as text.
-pub fn explain(engine: &Engine, text: &str, _settings: &Settings) -> Result<String> {
-    let (state, plan) = bind(engine, crate::sql::parse_batch(text)?, ResultQueue::new())?;
+pub fn explain(engine: &Engine, text: &str, settings: &Settings) -> Result<String> {
+    let (state, plan) = bind(engine, crate::sql::parse_batch(text)?, settings, ResultQueue::new())?;
     Ok(state.optimize(&plan)?.display_indent().to_string())
 }
 
@@ -126,8 +123,13 @@ fn translate(error: DataFusionError) -> Error {
             Ok(ours) => *ours,
             Err(other) => Error::statement(other.to_string()),
         },
-        DataFusionError::ResourcesExhausted(message) => Error::limit(message)
-            .with_hint("a batch query may use 4 GiB of memory; select fewer columns or rows, or aggregate first"),
+        DataFusionError::ResourcesExhausted(message) => {
+            Error::limit(format!("the query needs more memory than {BATCH_MEMORY_BYTES_MAX}"))
+                .with_cause(message)
+                .with_hint(format!(
+                    "SET '{BATCH_MEMORY_BYTES_MAX}' to more, select fewer columns or rows, or aggregate first"
+                ))
+        }
         DataFusionError::Plan(message) | DataFusionError::Execution(message) => Error::statement(message),
         DataFusionError::NotImplemented(message) => Error::statement(format!("not possible yet: {message}")),
         DataFusionError::SchemaError(error, _) => Error::statement(error.to_string()),
@@ -149,7 +151,12 @@ fn plain(error: &DataFusionError) -> String {
     prefixes.iter().find_map(|prefix| text.strip_prefix(prefix)).unwrap_or(&text).to_string()
 }
 
-fn bind(engine: &Engine, mut query: Query, queue: Arc<ResultQueue>) -> Result<(SessionState, LogicalPlan)> {
+fn bind(
+    engine: &Engine,
+    mut query: Query,
+    settings: &Settings,
+    queue: Arc<ResultQueue>,
+) -> Result<(SessionState, LogicalPlan)> {
     let catalog = engine.catalog();
     let pseudo = pseudo_columns(&query);
     if !pseudo.is_empty() {
@@ -170,7 +177,8 @@ fn bind(engine: &Engine, mut query: Query, queue: Arc<ResultQueue>) -> Result<(S
         // Partial results of several threads would meet in any order.
         config = config.with_target_partitions(1);
     }
-    let pool = datafusion::execution::memory_pool::GreedyMemoryPool::new(BATCH_MEMORY_BYTES_MAX);
+    let memory_bytes_max = usize::try_from(settings.bytes(BATCH_MEMORY_BYTES_MAX)).unwrap_or(usize::MAX);
+    let pool = datafusion::execution::memory_pool::GreedyMemoryPool::new(memory_bytes_max);
     let runtime = datafusion::execution::runtime_env::RuntimeEnvBuilder::new()
         .with_memory_pool(Arc::new(pool))
         .with_disk_manager_builder(
@@ -226,7 +234,7 @@ impl ContextProvider for Context<'_> {
         let name = name.table();
         self.tables.get(name).cloned().ok_or_else(|| {
             let error = Error::not_found(format!("{name} does not exist."));
-            let near = crate::config::nearest(name, self.catalog.sources.keys().map(String::as_str));
+            let near = crate::config::nearest(name, self.catalog.sources.keys().map(AsRef::as_ref));
             DataFusionError::External(Box::new(match near {
                 Some(near) => error.with_hint(format!("did you mean {near}?")),
                 None => error.with_hint("SHOW STREAMS and SHOW TABLES list what exists"),

@@ -66,10 +66,17 @@ pub struct Runtime {
 /// A started query.
 pub struct RunningQuery {
     pub shared: Arc<QueryShared>,
-    pub definition: PersistentQuery,
+    pub definition: Arc<PersistentQuery>,
     tasks: Vec<RunningTask>,
     /// Tasks whose last stage keeps the query's table.
     table_tasks: Vec<usize>,
+}
+
+impl RunningQuery {
+    fn is_stateful(&self) -> bool {
+        let keeps = |task: &RunningTask| task.task.lock().stages().iter().any(|run| !run.pipeline.stores().is_empty());
+        self.tasks.iter().any(keeps)
+    }
 }
 
 struct RunningTask {
@@ -91,6 +98,8 @@ pub struct ClientInfo {
     pub id: String,
     pub sql: String,
     pub counters: Counters,
+    /// Rows and bytes.
+    pub state_size: (u64, u64),
 }
 
 /// Numbers of one query.
@@ -102,8 +111,8 @@ pub struct QueryMetrics {
     pub busy_ns: u64,
     /// Records not consumed yet.
     pub lag: u64,
-    pub state_rows: u64,
-    pub state_bytes: u64,
+    /// Rows and bytes.
+    pub state_size: (u64, u64),
 }
 
 /// Name of the topic between two stages.
@@ -200,8 +209,9 @@ impl Runtime {
     }
 
     /// Starts a query from its definition: at its committed positions, or where the definition says.
-    pub fn start(&self, definition: PersistentQuery, catalog: &Catalog) -> Result<()> {
-        let shared = Arc::new(QueryShared::new(&definition.id, definition.paused, self.progress.clone()));
+    pub fn start(&self, definition: Arc<PersistentQuery>, catalog: &Catalog) -> Result<()> {
+        let shared =
+            Arc::new(QueryShared::new(&definition.id, definition.paused, &definition.settings, self.progress.clone()));
         let mut stages = lower(&definition.plan)?;
         for stage in &mut stages {
             stage.use_stores(&definition.stores.of_steps)?;
@@ -390,8 +400,8 @@ impl Runtime {
     }
 
     /// Ends a query's tasks; what it has written and kept stays in the log until the catalog forgets it.
-    pub fn stop(&self, id: &str) -> Option<PersistentQuery> {
-        let query = self.queries.write().remove(id)?;
+    pub fn stop(&self, id: &str) {
+        let Some(query) = self.queries.write().remove(id) else { return };
         query.shared.stop();
         for task in &query.tasks {
             task.cell.retire();
@@ -401,16 +411,38 @@ impl Runtime {
                 tracing::warn!(query = id, "the last work of a stopped query is done again when it starts: {error}");
             }
         }
-        Some(query.definition.clone())
     }
 
-    pub fn set_paused(&self, id: &str, paused: bool) -> Result<()> {
+    pub fn pause(&self, id: &str) -> Result<()> {
+        self.query(id)?.shared.pause();
+        Ok(())
+    }
+
+    /// Whether RESUME can do anything for a query: one that failed in the middle of a run needs its state from the log.
+    pub fn check_resumable(&self, id: &str) -> Result<()> {
         let query = self.query(id)?;
-        query.shared.set_paused(paused);
-        if !paused {
-            for task in &query.tasks {
-                std::task::Waker::from(task.cell.clone()).wake();
+        if query.shared.state() != QueryState::Error || self.durable || !query.is_stateful() {
+            return Ok(());
+        }
+        Err(Error::statement(format!(
+            "query {id} cannot go on: it failed in the middle of a run, and an engine in memory keeps no copy of its state"
+        ))
+        .with_hint("DROP what it writes and create it again; it reads its sources from where it starts"))
+    }
+
+    /// Lets a paused or parked query go on where it is, and starts one that failed again from what the log has.
+    pub fn resume(&self, definition: &Arc<PersistentQuery>, catalog: &Catalog) -> Result<()> {
+        let query = self.query(&definition.id)?;
+        if query.shared.state() == QueryState::Error {
+            if self.check_resumable(&definition.id).is_ok() {
+                self.stop(&definition.id);
+                self.start(definition.clone(), catalog)?;
             }
+            return Ok(());
+        }
+        query.shared.resume(&definition.settings);
+        for task in &query.tasks {
+            std::task::Waker::from(task.cell.clone()).wake();
         }
         Ok(())
     }
@@ -447,7 +479,7 @@ impl Runtime {
         let tap = asked && latest && stateless && one_source;
         let kind = if tap { "SCALABLE_PUSH_QUERY" } else { "transient" };
         let id = format!("{kind}_{source}_{number}");
-        let shared = Arc::new(QueryShared::new(&id, false, self.progress.clone()));
+        let shared = Arc::new(QueryShared::new(&id, false, settings, self.progress.clone()));
         let mut inputs = Vec::new();
         for (slot, stage) in stages.iter().enumerate() {
             for (number, input) in stage.inputs.iter().enumerate() {
@@ -535,7 +567,12 @@ impl Runtime {
         clients.retain(|_, c| !c.shared.is_stopped());
         clients
             .iter()
-            .map(|(id, c)| ClientInfo { id: id.clone(), sql: c.sql.clone(), counters: *c.shared.counters.lock() })
+            .map(|(id, c)| ClientInfo {
+                id: id.clone(),
+                sql: c.sql.clone(),
+                counters: *c.shared.counters.lock(),
+                state_size: c.shared.state_size(),
+            })
             .collect()
     }
 
@@ -605,16 +642,13 @@ impl Runtime {
         queries
             .iter()
             .map(|query| {
-                let (mut lag, mut state_rows, mut state_bytes) = (0, 0, 0);
+                let mut lag = 0;
                 for task in &query.tasks {
                     let task = task.task.lock();
                     for input in task.inputs() {
                         let end = self.log.range(&input.at, ReadLevel::Sequenced).map_or(0, |r| r.end);
                         lag += (end - input.committed()).max(0) as u64;
                     }
-                    let (rows, bytes) = task.state_size();
-                    state_rows += rows;
-                    state_bytes += bytes;
                 }
                 QueryMetrics {
                     id: query.shared.id.clone(),
@@ -623,8 +657,7 @@ impl Runtime {
                     counters: *query.shared.counters.lock(),
                     busy_ns: query.shared.busy_ns.load(std::sync::atomic::Ordering::Relaxed),
                     lag,
-                    state_rows,
-                    state_bytes,
+                    state_size: query.shared.state_size(),
                 }
             })
             .collect()
@@ -650,7 +683,7 @@ impl Runtime {
     }
 
     /// Ids of started queries and the topics their sources read, in creation order.
-    pub fn started(&self) -> Vec<(PersistentQuery, Vec<String>)> {
+    pub fn started(&self) -> Vec<(Arc<PersistentQuery>, Vec<String>)> {
         let mut all: Vec<_> = self
             .queries
             .read()
@@ -660,7 +693,7 @@ impl Runtime {
                 (q.definition.clone(), topics)
             })
             .collect();
-        all.sort_by_key(|(q, _): &(PersistentQuery, Vec<String>)| q.number);
+        all.sort_by_key(|(q, _): &(Arc<PersistentQuery>, Vec<String>)| q.number);
         all
     }
 
@@ -712,6 +745,7 @@ impl Runtime {
             for (store, state) in before.snapshot()? {
                 after.apply(store, &state)?;
             }
+            after.measure_state();
         }
         Ok(())
     }

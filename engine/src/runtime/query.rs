@@ -1,9 +1,11 @@
-//! What all tasks of one query share: state, counters, the reason it stopped.
+//! What all tasks of one query share: whether it runs, counters, how much state it keeps, the reason it stopped.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::config::{STATE_BYTES_MAX, Settings};
 use crate::error::Error;
 use crate::ops::Counters;
 
@@ -11,7 +13,9 @@ use crate::ops::Counters;
 pub enum QueryState {
     Running,
     Paused,
-    /// Parked after a failure; the reason is kept.
+    /// Held between two runs since it has reached a limit; RESUME goes on there. The reason is kept.
+    Parked,
+    /// Stopped in the middle of a run; RESUME starts it again from what the log has. The reason is kept.
     Error,
     Stopped,
 }
@@ -22,6 +26,9 @@ pub struct QueryShared {
     pub counters: Mutex<Counters>,
     pub busy_ns: AtomicU64,
     error: Mutex<Option<Error>>,
+    state_rows: AtomicU64,
+    state_bytes: AtomicU64,
+    state_bytes_max: AtomicU64,
     /// Raised and notified whenever any query of the engine has moved.
     progress: std::sync::Arc<Progress>,
 }
@@ -47,7 +54,12 @@ impl Progress {
 }
 
 impl QueryShared {
-    pub fn new(id: impl Into<String>, paused: bool, progress: std::sync::Arc<Progress>) -> Self {
+    pub fn new(
+        id: impl Into<String>,
+        paused: bool,
+        settings: &BTreeMap<String, String>,
+        progress: std::sync::Arc<Progress>,
+    ) -> Self {
         let state = if paused { QueryState::Paused } else { QueryState::Running };
         Self {
             id: id.into(),
@@ -55,6 +67,9 @@ impl QueryShared {
             counters: Mutex::new(Counters::default()),
             busy_ns: AtomicU64::new(0),
             error: Mutex::new(None),
+            state_rows: AtomicU64::new(0),
+            state_bytes: AtomicU64::new(0),
+            state_bytes_max: AtomicU64::new(state_bytes_max(settings)),
             progress,
         }
     }
@@ -63,7 +78,8 @@ impl QueryShared {
         match self.state.load(Ordering::Acquire) {
             0 => QueryState::Running,
             1 => QueryState::Paused,
-            2 => QueryState::Error,
+            2 => QueryState::Parked,
+            3 => QueryState::Error,
             _ => QueryState::Stopped,
         }
     }
@@ -72,16 +88,54 @@ impl QueryShared {
         self.state() == QueryState::Stopped
     }
 
-    pub fn set_paused(&self, paused: bool) {
-        let (from, to) =
-            if paused { (QueryState::Running, QueryState::Paused) } else { (QueryState::Paused, QueryState::Running) };
-        // A failed or stopped query stays as it is.
-        let _unchanged = self.state.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire);
+    /// A query that is parked, failed or stopped stays as it is.
+    pub fn pause(&self) {
+        self.change(QueryState::Running, QueryState::Paused);
+    }
+
+    /// Lets a paused or parked query go on, with the limits of these settings.
+    pub fn resume(&self, settings: &BTreeMap<String, String>) {
+        self.state_bytes_max.store(state_bytes_max(settings), Ordering::Release);
+        let mut error = self.error.lock();
+        if self.change(QueryState::Paused, QueryState::Running) || self.change(QueryState::Parked, QueryState::Running)
+        {
+            *error = None;
+        }
+    }
+
+    fn change(&self, from: QueryState, to: QueryState) -> bool {
+        self.state.compare_exchange(from as u8, to as u8, Ordering::AcqRel, Ordering::Acquire).is_ok()
     }
 
     pub fn stop(&self) {
         self.state.store(QueryState::Stopped as u8, Ordering::Release);
         self.progress();
+    }
+
+    /// Holds a running query; the first reason stays.
+    pub fn park(&self, reason: Error) {
+        let mut error = self.error.lock();
+        if self.change(QueryState::Running, QueryState::Parked) {
+            *error = Some(reason);
+        }
+        drop(error);
+        self.progress();
+    }
+
+    /// A task's state was `before` and is `now`: rows and bytes.
+    pub fn state_changed(&self, before: (u64, u64), now: (u64, u64)) {
+        // Sums of what all tasks said wrap back to what they hold.
+        self.state_rows.fetch_add(now.0.wrapping_sub(before.0), Ordering::AcqRel);
+        self.state_bytes.fetch_add(now.1.wrapping_sub(before.1), Ordering::AcqRel);
+    }
+
+    /// Rows and bytes that all tasks keep.
+    pub fn state_size(&self) -> (u64, u64) {
+        (self.state_rows.load(Ordering::Acquire), self.state_bytes.load(Ordering::Acquire))
+    }
+
+    pub fn state_bytes_max(&self) -> u64 {
+        self.state_bytes_max.load(Ordering::Acquire)
     }
 
     pub fn fail(&self, error: Error) {
@@ -97,4 +151,8 @@ impl QueryShared {
     pub fn progress(&self) {
         self.progress.notify();
     }
+}
+
+fn state_bytes_max(settings: &BTreeMap<String, String>) -> u64 {
+    Settings::from_overrides(settings.clone()).bytes(STATE_BYTES_MAX)
 }

@@ -2,7 +2,7 @@
 //!
 //! | stream | a row is |
 //! |---|---|
-//! | `<SOURCE>$REJECTED (QUERY, SOURCE, PARTITION, OFFSET, LINE, RAW, ERROR)` | a record that a persistent query or load could not read, whole |
+//! | `<SOURCE>$REJECTED (QUERY, SOURCE, PARTITION, OFFSET, LINE, RAW, ERROR)` | a record that a persistent query, a load or an insert could not read, whole |
 //! | `PROCESSING_LOG (QUERY, STEP, LEVEL, ERROR, RECORDTIME)` | an expression of a persistent query that failed for a row and became null |
 //!
 //! Both are ordinary streams: JSON values, no key, one partition, written in the same group as the work that failed.
@@ -15,6 +15,7 @@ use super::scan::Rejected;
 use crate::catalog::{Source, SourceKind};
 use crate::error::Result;
 use crate::format::{FormatName, FormatSpec};
+use crate::log::Offset;
 use crate::ops::OpError;
 use crate::rows::{Rows, batch_of};
 use crate::schema::{Column, Schema};
@@ -87,7 +88,8 @@ pub fn system_source(name: &str, schema: Schema) -> Source {
 pub struct RejectedAt<'a> {
     pub query: &'a str,
     pub source: &'a str,
-    pub partition: u32,
+    /// Partition and offset, if it was in the log.
+    pub at: Option<(u32, Offset)>,
     /// Line of the loaded file, if it came from one.
     pub line: Option<i64>,
     pub record: &'a Rejected,
@@ -104,8 +106,8 @@ pub fn rejected_rows(records: &[RejectedAt<'_>], now_ms: i64) -> Result<Rows> {
     let columns: Vec<ArrayRef> = vec![
         Arc::new(StringArray::from_iter_values(records.iter().map(|r| r.query))),
         Arc::new(StringArray::from_iter_values(records.iter().map(|r| r.source))),
-        Arc::new(Int32Array::from_iter_values(records.iter().map(|r| r.partition as i32))),
-        Arc::new(Int64Array::from_iter(records.iter().map(|r| r.line.is_none().then_some(r.record.offset)))),
+        Arc::new(Int32Array::from_iter(records.iter().map(|r| r.at.map(|at| at.0 as i32)))),
+        Arc::new(Int64Array::from_iter(records.iter().map(|r| r.at.map(|at| at.1)))),
         Arc::new(Int64Array::from_iter(records.iter().map(|r| r.line))),
         Arc::new(raw.finish()),
         Arc::new(StringArray::from_iter_values(records.iter().map(|r| r.record.reason.as_str()))),

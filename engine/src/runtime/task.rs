@@ -31,6 +31,7 @@ use super::rejects::{RejectedAt, processing_log_rows, rejected_rows};
 use super::scan::Rejected;
 use super::sink::{RepartitionWriter, SinkWriter, Unwritten, append};
 use crate::clock::{self, Clock, Stopwatch};
+use crate::config::STATE_BYTES_MAX;
 use crate::error::{Error, Result, RowError};
 use crate::log::{LogBody, LogPosition, Offset, Producer, ReadLevel, StoreId, Topic, TopicPartition};
 use crate::ops::compact::Compaction;
@@ -93,6 +94,10 @@ pub struct Task {
     open: Option<OpenGroup>,
     run_rows_max: usize,
     next_input: usize,
+    /// State as last told to the query: rows and bytes.
+    state: (u64, u64),
+    /// The input of the last run.
+    last_input: usize,
     last_commit: LogPosition,
 }
 
@@ -142,6 +147,8 @@ impl Task {
             open: None,
             run_rows_max: 1,
             next_input: 0,
+            state: (0, 0),
+            last_input: 0,
             last_commit: Default::default(),
         }
     }
@@ -178,6 +185,10 @@ impl Task {
 
     /// Handles one run of the rows at hand.
     fn run_once(&mut self) -> Result<Next> {
+        if let Some(reason) = self.past_limit() {
+            self.park(reason)?;
+            return Ok(Next::Nothing);
+        }
         let next = self.next_run();
         let Next::Run(input, len) = next else { return Ok(next) };
         let Some(rows) = self.inputs[input].take(len.min(self.run_rows_max)) else { return Ok(Next::Nothing) };
@@ -204,7 +215,9 @@ impl Task {
         self.write_rejected(input, rejected)?;
         let group = self.open_group()?;
         group.add_run(rows.len());
-        let bytes = group.bytes() - bytes_before;
+        let written_bytes = group.bytes() - bytes_before;
+        self.last_input = input;
+        let bytes = written_bytes + self.measure_state();
         self.run_rows_max = if bytes > RUN_OUTPUT_BYTES_MAX {
             (rows.len() / 2).max(1)
         } else {
@@ -236,6 +249,47 @@ impl Task {
             }
         }
         Next::Run(chosen, len)
+    }
+
+    /// Tells the query what its state is now; returns by how many bytes it has grown.
+    pub fn measure_state(&mut self) -> usize {
+        let size = |run: &StageRun| run.pipeline.state_size();
+        let now = self.stages.iter().map(size).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1));
+        let before = std::mem::replace(&mut self.state, now);
+        self.query.state_changed(before, now);
+        now.1.saturating_sub(before.1) as usize
+    }
+
+    /// Why the query must not go on, if its state has passed its limit.
+    fn past_limit(&self) -> Option<Error> {
+        let ((rows, bytes), max) = (self.query.state_size(), self.query.state_bytes_max());
+        if bytes <= max {
+            return None;
+        }
+        let at = self.inputs.get(self.last_input).map(|input| {
+            format!(" at offset {} of topic {}, partition {}", input.next(), input.topic, input.at.partition)
+        });
+        let id = &self.query.id;
+        let reason = Error::limit(format!(
+            "query {id} keeps {rows} rows of state in {bytes} bytes, more than {STATE_BYTES_MAX} = {max}; it stopped{}",
+            at.unwrap_or_default()
+        ));
+        Some(match self.output {
+            TaskOutput::Client(_) => reason.with_hint(format!("SET '{STATE_BYTES_MAX}' to more before the SELECT")),
+            _ => reason.with_hint(format!("SET '{STATE_BYTES_MAX}' to more, then RESUME {id} goes on from there")),
+        })
+    }
+
+    /// Holds the query between two runs, with everything so far committed; a client's query ends.
+    fn park(&mut self, reason: Error) -> Result<()> {
+        if let TaskOutput::Client(_) = self.output {
+            self.fail(reason);
+            return Ok(());
+        }
+        self.commit(Waker::noop())?;
+        tracing::warn!(query = %self.query.id, "query parked: {reason}");
+        self.query.park(reason);
+        Ok(())
     }
 
     fn push(
@@ -333,7 +387,7 @@ impl Task {
             .map(|record| RejectedAt {
                 query: &self.query.id,
                 source: &source.source,
-                partition: source.at.partition,
+                at: Some((source.at.partition, record.offset)),
                 line: None,
                 record,
             })
@@ -471,10 +525,6 @@ impl Task {
         }
     }
 
-    pub fn state_size(&self) -> (u64, u64) {
-        self.stages.iter().map(|s| s.pipeline.state_size()).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
-    }
-
     /// One turn on the pool.
     pub fn turn(&mut self, waker: &Waker) -> Ran {
         if self.query.is_stopped() {
@@ -492,7 +542,8 @@ impl Task {
                 return Ran::Idle;
             }
         }
-        self.settle(|task| task.run(waker))
+        let ran = self.settle(|task| task.run(waker));
+        if self.query.is_stopped() { Ran::Finished } else { ran }
     }
 
     fn run(&mut self, waker: &Waker) -> Result<Ran> {
@@ -596,5 +647,6 @@ impl Task {
     /// The producer is handed over once state is restored through it.
     pub fn set_producer(&mut self, producer: Box<dyn Producer>) {
         self.producer = Some(producer);
+        self.measure_state();
     }
 }

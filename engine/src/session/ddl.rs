@@ -1,6 +1,8 @@
 //! Statements that change the catalog. Each is planned into one [`Change`] against a catalog, real or a copy, and touches
 //! nothing itself.
 
+use std::sync::Arc;
+
 use super::{Outcome, Session, entity};
 use crate::catalog::commands::Change;
 use crate::catalog::{Catalog, PersistentQuery, Source, SourceKind};
@@ -60,14 +62,14 @@ impl Session {
                     Some(ast::Literal::String(name)) => name.to_uppercase(),
                     _ => format!("INSERTQUERY_{number}"),
                 };
-                if catalog.queries.contains_key(&id) {
+                if catalog.queries.contains_key(id.as_str()) {
                     return Err(Error::statement(format!("Query ID '{id}' already exists.")));
                 }
                 let plan = planner.insert_select(insert, &id)?;
                 let query = self.query_of(&plan, &id, Some(insert.target.name.clone()), catalog, settings, text)?;
                 let mut change = created(&id);
                 change.command_id = format!("stream/{}/create", insert.target.name);
-                change.queries.push((id, Some(query)));
+                change.queries.push((id, Some(Arc::new(query))));
                 Some(change)
             }
             Statement::AlterSource { kind, name, .. } => {
@@ -76,7 +78,7 @@ impl Session {
                 Some(Change {
                     command_id: format!("{}/{}/alter", word.to_lowercase(), name.name),
                     message: format!("{} altered", title(word)),
-                    sources: vec![(source.name.clone(), Some(source))],
+                    sources: vec![(source.name.clone(), Some(Arc::new(source)))],
                     ..Change::default()
                 })
             }
@@ -84,13 +86,13 @@ impl Session {
                 self.drop_source(catalog, *kind, name, *if_exists, *delete_topic)?
             }
             Statement::CreateType { name, if_not_exists, ty } => {
-                if catalog.types.contains_key(name) {
+                if catalog.types.contains_key(name.as_str()) {
                     if *if_not_exists {
                         return Ok(None);
                     }
                     return Err(Error::statement(format!(
                         "Cannot register custom type '{name}' since it is already registered with type: {}",
-                        catalog.types[name]
+                        catalog.types[name.as_str()]
                     )));
                 }
                 let ty = resolve_type(ty, &|n| catalog.types.get(n).cloned())?;
@@ -102,7 +104,7 @@ impl Session {
                 })
             }
             Statement::DropType { name, if_exists } => {
-                if !catalog.types.contains_key(name) {
+                if !catalog.types.contains_key(name.as_str()) {
                     if *if_exists {
                         return Ok(None);
                     }
@@ -121,9 +123,15 @@ impl Session {
             Statement::Pause(target) => Some(each_query(catalog, target, "pause", "Query paused.", |query| {
                 Some(PersistentQuery { paused: true, ..query.clone() })
             })?),
-            Statement::Resume(target) => Some(each_query(catalog, target, "resume", "Query resumed.", |query| {
-                Some(PersistentQuery { paused: false, ..query.clone() })
-            })?),
+            Statement::Resume(target) => {
+                let change = each_query(catalog, target, "resume", "Query resumed.", |query| {
+                    Some(PersistentQuery { paused: false, ..query.clone().with_limits_of(settings) })
+                })?;
+                if let (QueryTarget::Id(_), [(id, _)]) = (target, change.queries.as_slice()) {
+                    self.engine.runtime().check_resumable(id)?;
+                }
+                Some(change)
+            }
             // Planned for its errors only: a request with a SELECT that cannot run must not run its other statements.
             Statement::Query(query) if query.emit.is_some() => {
                 planner.push(query)?;
@@ -180,7 +188,7 @@ impl Session {
             let plan = table_plan(&source);
             change.queries.push((
                 id.clone(),
-                Some(PersistentQuery {
+                Some(Arc::new(PersistentQuery {
                     id: id.clone(),
                     number,
                     sql: text.to_string(),
@@ -192,12 +200,12 @@ impl Session {
                     settings: settings.overrides().clone(),
                     paused: false,
                     epoch: 0,
-                }),
+                })),
             ));
             source.created_by = None;
             change.query_id = Some(id);
         }
-        change.sources.push((source.name.clone(), Some(source)));
+        change.sources.push((source.name.clone(), Some(Arc::new(source))));
         Ok(change)
     }
 
@@ -233,8 +241,8 @@ impl Session {
         if !settings.strict() {
             add_rejected_stream(&mut change, &source.name, catalog);
         }
-        change.sources.push((source.name.clone(), Some(source)));
-        change.queries.push((id.to_string(), Some(query)));
+        change.sources.push((source.name.clone(), Some(Arc::new(source))));
+        change.queries.push((id.to_string(), Some(Arc::new(query))));
         Ok(change)
     }
 
@@ -290,7 +298,7 @@ impl Session {
             return Err(Error::statement(format!("Cannot delete topic for read-only source: {}", source.name)));
         }
         let own = source.created_by.clone().or_else(|| self.own_query(catalog, source));
-        let readers: Vec<&PersistentQuery> = catalog
+        let readers: Vec<&Arc<PersistentQuery>> = catalog
             .queries_in_order()
             .into_iter()
             .filter(|q| Some(&q.id) != own.as_ref() && q.sources.contains(&source.name))
@@ -351,7 +359,7 @@ fn add_rejected_stream(change: &mut Change, source: &str, catalog: &Catalog) {
     let name = rejected_name(source);
     if catalog.source(&name).is_none() {
         change.create_topics.push(TopicPlan { name: name.clone(), partitions: 1, retention_ms: None });
-        change.sources.push((name.clone(), Some(system_source(&name, rejected_schema()))));
+        change.sources.push((name.clone(), Some(Arc::new(system_source(&name, rejected_schema())))));
     }
 }
 
@@ -399,10 +407,10 @@ fn each_query(
     message: &str,
     form: impl Fn(&PersistentQuery) -> Option<PersistentQuery>,
 ) -> Result<Change> {
-    let queries: Vec<&PersistentQuery> = match target {
+    let queries: Vec<&Arc<PersistentQuery>> = match target {
         QueryTarget::All => catalog.queries_in_order(),
         QueryTarget::Id(id) => {
-            let found = catalog.queries.get(&id.to_uppercase()).ok_or_else(|| {
+            let found = catalog.queries.get(id.to_uppercase().as_str()).ok_or_else(|| {
                 Error::not_found(format!("Unknown queryId: {id}")).with_hint("SHOW QUERIES lists the queries that run")
             })?;
             vec![found]
@@ -415,7 +423,7 @@ fn each_query(
     Ok(Change {
         command_id: format!("{action}/{name}/execute"),
         message: message.to_string(),
-        queries: queries.into_iter().map(|q| (q.id.clone(), form(q))).collect(),
+        queries: queries.into_iter().map(|q| (q.id.clone(), form(q).map(Arc::new))).collect(),
         ..Change::default()
     })
 }

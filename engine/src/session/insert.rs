@@ -5,22 +5,22 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryArray, BooleanArray, Int64Array, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, BinaryArray, Int64Array, RecordBatch};
 use arrow::buffer::BooleanBuffer;
 use arrow::compute::concat;
 use arrow::datatypes::{Int64Type, Schema as ArrowSchema};
+use bytes::Bytes;
 
 use super::Session;
+use super::door::{Admitted, Door, Record, Run, Spread};
 use crate::catalog::Source;
 use crate::error::{Error, Result};
 use crate::format::{self, FormatName, FormatSpec, Side};
-use crate::log::{LogBody, ReadLevel};
+use crate::log::ReadLevel;
 use crate::plan::Planner;
 use crate::plan::compile::Compiled;
 use crate::plan::expr::Expr;
-use crate::rows::{Change, Rows, batch_of};
-use crate::runtime::sink::{append, split};
-use crate::runtime::typed::TypedSchema;
+use crate::rows::{Rows, batch_of};
 use crate::schema::{Column, ROWTIME};
 use crate::sql::ast;
 use crate::types::SqlType;
@@ -28,7 +28,7 @@ use crate::types::SqlType;
 impl Session {
     /// Returns how many rows were written.
     pub(super) fn insert_values(&mut self, insert: &ast::InsertValues) -> Result<u64> {
-        let catalog = self.engine.catalog_now();
+        let catalog = self.engine.catalog();
         let partitions = |name: &str| self.engine.log().topic(name).map(|t| t.partitions);
         let planner = Planner { catalog: &catalog, settings: &self.settings, topic_partitions: &partitions };
         let plan = planner.insert_values(insert)?;
@@ -71,93 +71,94 @@ impl Session {
     }
 
     /// Writes rows of a source's own columns, in one durable group. All or none.
-    pub(crate) fn write_rows(&mut self, source: &Source, mut rows: Rows) -> Result<u64> {
-        if source.is_table() {
-            rows.change = Change::Upsert { old: None };
+    pub(crate) fn write_rows(&mut self, source: &Source, rows: Rows) -> Result<u64> {
+        let door = self.door(source)?;
+        let record = |_: usize| Record { line: None, raw: None };
+        let admitted = door.admit(Run { rows, refused: Vec::new(), record: &record })?;
+        if let Some((_, _, reason)) = admitted.refused.first() {
+            return Err(Error::statement(reason.clone()));
         }
-        let (codec, _) = self.engine.inner.typed.add(&TypedSchema::of_source(source))?;
-        let topic = self
-            .engine
-            .log()
-            .topic(&source.topic)
-            .ok_or_else(|| Error::not_found(format!("topic {} of {} does not exist", source.topic, source.name)))?;
-        let (mut rows, errors) = codec.canonicalise(rows)?;
-        if let Some(error) = errors.first() {
-            return Err(Error::statement(error.message.clone()));
-        }
-        rows.headers = None;
-        let written = rows.len() as u64;
-        let (rows, keys) = (rows.clone(), if topic.partitions == 1 { None } else { Some(codec.encode_keys(&rows)?) });
-        let keyless = keys.as_ref().is_none_or(|k| k.null_count() == k.len());
-        let home = if keyless { (self.number % u64::from(topic.partitions.max(1))) as u32 } else { 0 };
-        let parts = if keyless && topic.partitions > 1 {
-            round_robin(&rows, topic.partitions, home)?
-        } else {
-            split(rows, keys.as_ref(), topic.partitions, home)?
-        };
-        self.wrote = true;
-        let mut transaction = self.producer()?.begin()?;
-        for (partition, rows) in parts {
-            let body = LogBody::Typed { rows, fingerprint: codec.fingerprint };
-            append(transaction.as_mut(), &topic, partition, body)?;
-        }
-        transaction.commit(ReadLevel::Durable, None)?.wait()?;
+        let written = admitted.rows.len() as u64;
+        self.write_admitted(door, admitted)?;
         Ok(written)
     }
 
-    /// Writes rows given as JSON objects (column name → value) to a stream or table; one result per row, in order.
-    /// What HTTP's `/inserts-stream` does. Blocks until the accepted rows are durable.
-    pub fn insert_json(
-        &mut self,
-        target: &str,
-        rows: &[serde_json::Map<String, serde_json::Value>],
-    ) -> Result<Vec<Result<()>>> {
-        let catalog = self.engine.catalog_now();
+    fn door(&self, source: &Source) -> Result<Door> {
+        // Sessions begin with different partitions, so that many short ones spread, too.
+        Door::new(&self.engine, source, "INSERT", self.number as u32)
+    }
+
+    fn write_admitted(&mut self, mut door: Door, admitted: Admitted) -> Result<()> {
+        self.wrote = true;
+        let now_ms = self.engine.inner.clock.now_ms();
+        let mut transaction = self.producer()?.begin()?;
+        door.append(admitted, Spread::Rows, now_ms, transaction.as_mut())?;
+        transaction.commit(ReadLevel::Durable, None)?.wait()?;
+        Ok(())
+    }
+
+    /// Writes rows given as JSON objects (column name → value) to a stream or table; one result per row, in order. What
+    /// HTTP's `/inserts-stream` does. Refused rows go to the rejected log; blocks until all is durable.
+    pub fn insert_json(&mut self, target: &str, rows: &[SentRow]) -> Result<Vec<Result<()>>> {
+        let catalog = self.engine.catalog();
         let source = writable(&catalog, target)?;
-        let mut results: Vec<Result<()>> = Vec::with_capacity(rows.len());
+        let mut refused: Vec<(usize, String)> = Vec::new();
         let mut texts = Vec::with_capacity(rows.len());
-        for row in rows {
-            let unknown = row.keys().find(|name| {
-                !source.schema.columns().any(|c| c.name == **name || c.name == name.to_uppercase())
-                    && !name.eq_ignore_ascii_case(ROWTIME)
-            });
-            results.push(match unknown {
-                Some(name) => Err(Error::statement(format!("Column name `{name}` does not exist."))),
-                None => Ok(()),
-            });
-            texts.push(serde_json::to_vec(row).map_err(|e| Error::internal(e.to_string()))?);
-        }
-        let bytes = BinaryArray::from_iter_values(texts.iter().map(Vec::as_slice));
-        let decoded = decode_objects(source, &bytes)?;
-        for (row, message) in decoded.errors {
-            if results[row].is_ok() {
-                results[row] = Err(Error::statement(message));
-            }
-        }
-        let keys = source.schema.key.len();
-        if source.is_table() {
-            for (row, result) in results.iter_mut().enumerate() {
-                let missing = (0..keys).find(|k| decoded.batch.column(*k).is_null(row));
-                if let Some(column) = missing.filter(|_| result.is_ok()) {
-                    *result = Err(Error::statement(format!(
-                        "Failed to insert values into '{}'. Value for primary key column(s) {} is required for tables",
-                        source.name, source.schema.key[column].name
-                    )));
+        for (number, row) in rows.iter().enumerate() {
+            match &row.object {
+                Ok(object) => {
+                    let is_known = |name: &str| {
+                        source.schema.columns().any(|c| c.name == name || c.name == name.to_uppercase())
+                            || name.eq_ignore_ascii_case(ROWTIME)
+                    };
+                    if let Some(name) = object.keys().find(|name| !is_known(name)) {
+                        refused.push((number, format!("Column name `{name}` does not exist.")));
+                    }
+                    texts.push(serde_json::to_vec(object).map_err(|e| Error::internal(e.to_string()))?);
+                }
+                Err(reason) => {
+                    refused.push((number, reason.clone()));
+                    texts.push(b"{}".to_vec());
                 }
             }
         }
-        let keep: BooleanArray = results.iter().map(|r| Some(r.is_ok())).collect();
-        let now_ms = self.engine.inner.clock.now_ms();
-        let time: Int64Array = (0..rows.len())
-            .map(|i| if decoded.time.is_null(i) { now_ms } else { decoded.time.value(i) })
-            .collect::<Vec<_>>()
-            .into();
-        let accepted = with_null_keys(Rows::append(decoded.batch, time), keys).filter(&keep)?;
-        if !accepted.is_empty() {
-            self.write_rows(source, accepted)?;
+        let decoded = decode_objects(source, &BinaryArray::from_iter_values(texts.iter().map(Vec::as_slice)))?;
+        refused.extend(decoded.errors);
+        let keys = source.schema.key.len();
+        for (column, key) in source.schema.key.iter().enumerate().filter(|_| source.is_table()) {
+            let nulls = decoded.batch.column(column);
+            refused.extend((0..rows.len()).filter(|row| nulls.is_null(*row)).map(|row| {
+                let reason = format!(
+                    "Failed to insert values into '{}'. Value for primary key column(s) {} is required for tables",
+                    source.name, key.name
+                );
+                (row, reason)
+            }));
         }
+        let time = or_now(&decoded.time, self.engine.inner.clock.now_ms());
+        let sent = with_null_keys(Rows::append(decoded.batch, time), keys);
+        let record = |row: usize| Record { line: None, raw: Some(rows[row].text.to_vec()) };
+        let door = self.door(source)?;
+        let admitted = door.admit(Run { rows: sent, refused, record: &record })?;
+        let mut results: Vec<Result<()>> = vec![Ok(()); rows.len()];
+        for (row, _, reason) in &admitted.refused {
+            results[*row] = Err(Error::statement(reason.clone()));
+        }
+        self.write_admitted(door, admitted)?;
         Ok(results)
     }
+}
+
+/// A row as a client sent it.
+pub struct SentRow {
+    pub text: Bytes,
+    /// The object it is, or why it is none.
+    pub object: std::result::Result<serde_json::Map<String, serde_json::Value>, String>,
+}
+
+/// Times, and now where there is none.
+pub(crate) fn or_now(time: &Int64Array, now_ms: i64) -> Int64Array {
+    Int64Array::from_iter_values(time.iter().map(|time| time.unwrap_or(now_ms)))
 }
 
 /// The source of that name, if rows may be written to it.
@@ -216,18 +217,6 @@ pub(crate) fn with_null_keys(rows: Rows, keys: usize) -> Rows {
     let bits: BooleanBuffer =
         (0..rows.len()).map(|row| (0..keys).all(|k| rows.columns.column(k).is_null(row))).collect();
     Rows { null_key: (bits.count_set_bits() > 0).then_some(bits), ..rows }
-}
-
-/// Keyless rows at a front door: spread evenly, in order.
-fn round_robin(rows: &Rows, partitions: u32, first: u32) -> Result<Vec<(u32, Rows)>> {
-    (0..partitions)
-        .map(|slot| {
-            let indices: UInt32Array =
-                (slot..rows.len() as u32).step_by(partitions as usize).collect::<Vec<_>>().into();
-            Ok(((first + slot) % partitions, rows.take(&indices)?))
-        })
-        .filter(|part| part.as_ref().map_or(true, |(_, rows)| !rows.is_empty()))
-        .collect()
 }
 
 /// The one value of a constant expression.

@@ -5,15 +5,21 @@
 //! |---|---|
 //! | `ddl` | CREATE, DROP, ALTER, INSERT INTO … SELECT, TERMINATE, PAUSE, RESUME |
 //! | `insert` | INSERT INTO … VALUES, rows from JSON |
-//! | `copy` | COPY … FROM and … TO, `headwater load` |
+//! | `copy` | COPY … FROM and … TO |
+//! | `load` | `headwater load`: a file's records into a source |
 //! | `select` | push, pull and batch queries, PRINT |
 //! | `show` | SHOW, DESCRIBE, EXPLAIN |
 //!
 pub mod copy;
 mod ddl;
+mod door;
 pub(crate) mod insert;
+pub mod load;
 pub(crate) mod select;
 pub mod show;
+mod write_file;
+
+pub use insert::SentRow;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -129,7 +135,7 @@ impl Session {
     /// together first).
     pub fn validate(&self, statements: &[ParsedStatement]) -> Result<()> {
         planning(&self.engine, || {
-            let mut catalog = self.engine.catalog();
+            let mut catalog = (*self.engine.catalog()).clone();
             let mut settings = self.settings.clone();
             let mut topics = Vec::new();
             for parsed in statements {
@@ -217,7 +223,7 @@ impl Session {
             Statement::DescribeFunction { name } => entity(self.describe_function(name)?),
             Statement::Explain(explain) => entity(self.explain(explain)?),
             Statement::Terminate(crate::sql::ast::QueryTarget::Id(id))
-                if !self.engine.catalog_now().queries.contains_key(&id.to_uppercase())
+                if !self.engine.catalog().queries.contains_key(id.to_uppercase().as_str())
                     && self.engine.runtime().close_client(id) =>
             {
                 entity(EntityBody::TerminateQuery { query_id: id.clone(), was_terminated: true })
@@ -261,8 +267,7 @@ impl Session {
         if self.engine.is_step() {
             return Ok(());
         }
-        let queries: Vec<String> =
-            self.engine.catalog_now().queries_in_order().into_iter().map(|q| q.id.clone()).collect();
+        let queries: Vec<String> = self.engine.catalog().queries_in_order().into_iter().map(|q| q.id.clone()).collect();
         self.engine.runtime().wait_caught_up(&queries, timeout)
     }
 

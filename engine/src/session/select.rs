@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef};
 use arrow::datatypes::{Field, Schema as ArrowSchema, SchemaRef};
 
 use super::{Outcome, Session};
@@ -45,7 +45,7 @@ impl Session {
     }
 
     fn push(&mut self, parsed: &ParsedStatement, query: &Query) -> Result<Outcome> {
-        let catalog = self.engine.catalog_now();
+        let catalog = self.engine.catalog();
         let partitions = |name: &str| self.engine.log().topic(name).map(|t| t.partitions);
         let plan =
             Planner { catalog: &catalog, settings: &self.settings, topic_partitions: &partitions }.push(query)?;
@@ -55,7 +55,7 @@ impl Session {
     }
 
     fn pull(&mut self, parsed: &ParsedStatement, query: &Query) -> Result<Outcome> {
-        let catalog = self.engine.catalog_now();
+        let catalog = self.engine.catalog();
         let partitions = |name: &str| self.engine.log().topic(name).map(|t| t.partitions);
         let plan =
             Planner { catalog: &catalog, settings: &self.settings, topic_partitions: &partitions }.pull(query)?;
@@ -122,7 +122,7 @@ impl Session {
             )
             .with_hint("without ksql.strict Headwater runs it as a batch query"));
         }
-        for name in crate::plan::batch::sources_of(&query, &self.engine.catalog_now()) {
+        for name in crate::plan::batch::sources_of(&query, &self.engine.catalog()) {
             self.wait_for(&name)?;
         }
         Ok(Outcome::Query(crate::plan::batch::execute(&self.engine, query, &self.settings)?))
@@ -348,7 +348,7 @@ impl PullAnswer {
         if self.left == Some(0) {
             return Ok(false);
         }
-        let batch = self.columns(rows)?;
+        let batch = rows.named(&self.schema)?;
         let batch = match &self.predicate {
             Some(predicate) => {
                 let (keep, _) = predicate.predicate(&batch)?;
@@ -373,28 +373,5 @@ impl PullAnswer {
             return Ok(false);
         }
         Ok(self.left != Some(0))
-    }
-
-    /// The rows under the names a pull plan may use; what the rows do not have is null.
-    fn columns(&self, rows: &Rows) -> Result<RecordBatch> {
-        let count = rows.len();
-        let columns = self
-            .schema
-            .fields()
-            .iter()
-            .map(|field| -> ArrayRef {
-                if let Some(column) = rows.columns.column_by_name(field.name()) {
-                    return column.clone();
-                }
-                match (field.name().as_str(), &rows.window) {
-                    (ROWTIME, _) => Arc::new(rows.time.clone()),
-                    (WINDOWSTART, Some(window)) => Arc::new(window.start.clone()),
-                    (WINDOWEND, Some(window)) => Arc::new(window.end.clone()),
-                    (ROWOFFSET, _) => Arc::new(Int64Array::new_null(count)),
-                    _ => arrow::array::new_null_array(field.data_type(), count),
-                }
-            })
-            .collect();
-        batch_of(self.schema.clone(), columns, count)
     }
 }

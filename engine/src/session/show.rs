@@ -23,7 +23,7 @@ use crate::types::SqlType;
 
 impl Session {
     pub(super) fn show(&self, show: &Show) -> Result<EntityBody> {
-        let catalog = self.engine.catalog_now();
+        let catalog = self.engine.catalog();
         Ok(match show {
             Show::Streams { extended: true } => self.describe_all(ast::SourceKind::Stream, true)?,
             Show::Tables { extended: true } => self.describe_all(ast::SourceKind::Table, true)?,
@@ -82,7 +82,7 @@ impl Session {
                     .collect(),
             },
             Show::Types => EntityBody::Types {
-                types: catalog.types.iter().map(|(name, ty)| (name.clone(), json!(field_schema(ty)))).collect(),
+                types: catalog.types.iter().map(|(name, ty)| (name.to_string(), json!(field_schema(ty)))).collect(),
             },
             Show::Variables => EntityBody::Variables {
                 variables: self
@@ -99,9 +99,9 @@ impl Session {
     }
 
     pub(super) fn describe(&self, name: &str, extended: bool, position: Option<Position>) -> Result<EntityBody> {
-        let catalog = self.engine.catalog_now();
+        let catalog = self.engine.catalog();
         let source = catalog.source(name).ok_or_else(|| {
-            let near = crate::config::nearest(name, catalog.sources.keys().map(String::as_str));
+            let near = crate::config::nearest(name, catalog.sources.keys().map(AsRef::as_ref));
             let error =
                 Error::not_found(format!("Could not find STREAM/TABLE '{name}' in the Metastore")).at_maybe(position);
             match near {
@@ -115,7 +115,7 @@ impl Session {
     }
 
     pub(super) fn describe_all(&self, kind: ast::SourceKind, extended: bool) -> Result<EntityBody> {
-        let catalog = self.engine.catalog_now();
+        let catalog = self.engine.catalog();
         let table = kind == ast::SourceKind::Table;
         Ok(EntityBody::SourceDescriptions {
             source_descriptions: catalog
@@ -165,10 +165,10 @@ impl Session {
     }
 
     pub(super) fn explain(&self, explain: &Explain) -> Result<EntityBody> {
-        let catalog = self.engine.catalog_now();
+        let catalog = self.engine.catalog();
         let description = match explain {
             Explain::Query(id) => {
-                let query = catalog.queries.get(&id.to_uppercase()).ok_or_else(|| {
+                let query = catalog.queries.get(id.to_uppercase().as_str()).ok_or_else(|| {
                     Error::not_found(format!(
                         "Query with id:{id} does not exist, use SHOW QUERIES to view the full set of queries."
                     ))
@@ -215,7 +215,8 @@ impl Session {
                 status_count: status_count("RUNNING"),
                 query_type: "PUSH".into(),
                 state: "RUNNING".into(),
-                counters: Some(counters_json(&client.counters)),
+                error: None,
+                counters: Some(counters_json(&client.counters, client.state_size)),
             });
         }
         all
@@ -241,7 +242,7 @@ impl Session {
             query_type: "PERSISTENT".into(),
             query_errors: metrics
                 .and_then(|m| m.error.as_ref())
-                .map(|e| json!({"errorMessage": e.message(), "type": "SYSTEM"}))
+                .map(|e| json!({"errorMessage": reason(e), "type": "SYSTEM"}))
                 .into_iter()
                 .collect(),
             tasks_metadata: sink.map(|s| json!({"topic": s.topic, "partitions": s.partitions})).into_iter().collect(),
@@ -398,7 +399,16 @@ fn running_query(query: &PersistentQuery, catalog: &Catalog, metrics: Option<&Qu
         status_count: status_count(state),
         query_type: "PERSISTENT".into(),
         state: state.into(),
+        error: metrics.and_then(|m| m.error.as_ref()).map(reason),
         counters: metrics.map(metrics_json),
+    }
+}
+
+/// Why a query does not go on, and what to do.
+fn reason(error: &Error) -> String {
+    match error.hint() {
+        Some(hint) => format!("{error}. {hint}."),
+        None => error.to_string(),
     }
 }
 
@@ -410,12 +420,12 @@ fn state_name(metrics: Option<&QueryMetrics>) -> &'static str {
     match metrics.map(|m| m.state) {
         Some(QueryState::Running) => "RUNNING",
         Some(QueryState::Paused) => "PAUSED",
-        Some(QueryState::Error) => "ERROR",
+        Some(QueryState::Parked | QueryState::Error) => "ERROR",
         Some(QueryState::Stopped) | None => "NOT_RUNNING",
     }
 }
 
-fn counters_json(counters: &crate::ops::Counters) -> Map<String, Json> {
+fn counters_json(counters: &crate::ops::Counters, state_size: (u64, u64)) -> Map<String, Json> {
     let entries = [
         ("in", counters.rows_in),
         ("out", counters.rows_out),
@@ -426,15 +436,15 @@ fn counters_json(counters: &crate::ops::Counters) -> Map<String, Json> {
         ("rejected", counters.rejected),
         ("lateWindows", counters.late_windows),
         ("fieldErrors", counters.field_errors),
+        ("stateRows", state_size.0),
+        ("stateBytes", state_size.1),
     ];
     entries.into_iter().map(|(name, value)| (name.to_string(), json!(value))).collect()
 }
 
 fn metrics_json(metrics: &QueryMetrics) -> Map<String, Json> {
-    let mut all = counters_json(&metrics.counters);
+    let mut all = counters_json(&metrics.counters, metrics.state_size);
     all.insert("lag".into(), json!(metrics.lag));
-    all.insert("stateRows".into(), json!(metrics.state_rows));
-    all.insert("stateBytes".into(), json!(metrics.state_bytes));
     all.insert("busyMs".into(), json!(metrics.busy_ns / 1_000_000));
     all
 }

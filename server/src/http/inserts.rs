@@ -14,6 +14,7 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, StreamExt};
+use headwater_engine::session::SentRow;
 use headwater_engine::{Error, Session};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
@@ -129,29 +130,15 @@ async fn write_rows(shared: Arc<Shared>, (mut session, target): (Session, String
     acks.close().await;
 }
 
-/// One result per line, in order: lines that are not objects fail by themselves, the others are written together.
+/// One result per line, in order: the good ones are written together, the others go to the rejected log.
 fn insert(session: &mut Session, target: &str, lines: &[Bytes]) -> Vec<Result<(), Error>> {
-    let parsed: Vec<Result<Map<String, Value>, Error>> = lines
-        .iter()
-        .map(|line| {
-            let row: Map<String, Value> = serde_json::from_slice(line)
-                .map_err(|e| Error::statement(format!("the row is not a JSON object: {e}")))?;
-            Ok(row.into_iter().map(|(name, value)| (unquoted(&name).unwrap_or(name), value)).collect())
-        })
-        .collect();
-    let rows: Vec<Map<String, Value>> = parsed.iter().filter_map(|row| row.as_ref().ok().cloned()).collect();
-    let mut written = match session.insert_json(target, &rows) {
-        Ok(written) => written,
-        Err(error) => vec![Err(error); rows.len()],
-    }
-    .into_iter();
-    parsed
-        .into_iter()
-        .map(|row| match row {
-            Ok(_) => written.next().unwrap_or_else(|| Err(Error::internal("a row was not answered"))),
-            Err(error) => Err(error),
-        })
-        .collect()
+    let object = |line: &Bytes| -> Result<Map<String, Value>, String> {
+        let row: Map<String, Value> =
+            serde_json::from_slice(line).map_err(|e| format!("the row is not a JSON object: {e}"))?;
+        Ok(row.into_iter().map(|(name, value)| (unquoted(&name).unwrap_or(name), value)).collect())
+    };
+    let rows: Vec<SentRow> = lines.iter().map(|line| SentRow { text: line.clone(), object: object(line) }).collect();
+    session.insert_json(target, &rows).unwrap_or_else(|error| vec![Err(error); rows.len()])
 }
 
 /// Acknowledgements on their way to the client.

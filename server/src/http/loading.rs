@@ -20,7 +20,7 @@ use axum::body::{Body, BodyDataStream};
 use axum::extract::State;
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
-use headwater_engine::session::copy::{LoadFormat, LoadReport, LoadRequest};
+use headwater_engine::session::load::{LoadFormat, LoadReport, LoadRequest};
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 

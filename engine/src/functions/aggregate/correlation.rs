@@ -7,7 +7,7 @@ use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Float64Type, Int64Type};
 
-use super::slots::{Step, Walk, reach};
+use super::slots::{Step, Walk, fixed_bytes, reach};
 use super::{Aggregator, Args, Emit, Updated};
 use crate::error::Result;
 use crate::types::SqlType;
@@ -116,6 +116,10 @@ impl Aggregator for Correlation {
 
     fn state_types(&self) -> Vec<SqlType> {
         std::iter::once(SqlType::Bigint).chain(std::iter::repeat_n(SqlType::Double, 5)).collect()
+    }
+
+    fn bytes(&self) -> usize {
+        fixed_bytes(&self.states)
     }
 }
 

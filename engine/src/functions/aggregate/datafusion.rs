@@ -145,7 +145,7 @@ impl AggregateUDFImpl for BatchAggregate {
     }
 }
 
-/// An aggregator of one group. DataFusion wants accumulators shareable; the mutex is never locked.
+/// An aggregator of one group. DataFusion wants accumulators shareable; the mutex is locked to measure only.
 struct OneGroup {
     aggregator: Mutex<Box<dyn Aggregator>>,
     columns: usize,
@@ -168,7 +168,7 @@ impl Accumulator for OneGroup {
     }
 
     fn size(&self) -> usize {
-        size_of::<Self>()
+        size_of::<Self>() + self.aggregator.lock().bytes()
     }
 
     fn state(&mut self) -> BatchResult<Vec<ScalarValue>> {
@@ -248,7 +248,7 @@ impl GroupsAccumulator for AllGroups {
     }
 
     fn size(&self) -> usize {
-        self.groups * 32
+        self.aggregator.bytes()
     }
 }
 

@@ -12,7 +12,7 @@ use arrow::datatypes::{
 };
 
 use super::fold::{Fold, Folded};
-use super::slots::{Step, Walk, reach};
+use super::slots::{Step, Walk, Weigh, Weighed};
 use super::{Aggregator, Args, Emit, Updated};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
@@ -135,7 +135,13 @@ impl<T: JavaOrder> Fold for Fixed<T> {
 struct Bytes {
     extreme: Extreme,
     text: bool,
-    states: Vec<Option<Vec<u8>>>,
+    states: Weighed<Option<Vec<u8>>>,
+}
+
+impl Weigh for Option<Vec<u8>> {
+    fn bytes(&self) -> usize {
+        self.as_ref().map_or(0, Vec::capacity)
+    }
 }
 
 impl Bytes {
@@ -182,7 +188,7 @@ impl Bytes {
 
 impl Aggregator for Bytes {
     fn update(&mut self, groups: &[u32], args: &Args<'_>, emit: Emit<'_>) -> Result<Updated> {
-        reach(&mut self.states, groups, None);
+        self.states.reach(groups);
         let values = &args.values[0];
         let walk = Walk::new(groups, args, &emit);
         let (extreme, text) = (self.extreme, self.text);
@@ -192,15 +198,15 @@ impl Aggregator for Bytes {
             &mut self.states,
             |states, group| {
                 if emit.old {
-                    old.push(states[group as usize].clone());
+                    old.push(states.get(group).clone());
                 }
             },
             |states, group, row, step| {
                 if step == Step::Add && values.is_valid(row) {
-                    Self::put(extreme, text, &mut states[group as usize], Self::value(values, row));
+                    states.change(group, |state| Self::put(extreme, text, state, Self::value(values, row)));
                 }
             },
-            |states, group| new.push(states[group as usize].clone()),
+            |states, group| new.push(states.get(group).clone()),
         );
         Ok(Updated {
             new: walk.emits().then(|| self.array(new.iter().map(Option::as_deref))),
@@ -210,15 +216,15 @@ impl Aggregator for Bytes {
     }
 
     fn merge(&mut self, into: u32, from: u32) -> Result<()> {
-        reach(&mut self.states, &[into, from], None);
-        if let Some(value) = self.states[from as usize].clone() {
-            Self::put(self.extreme, self.text, &mut self.states[into as usize], &value);
+        self.states.reach(&[into, from]);
+        if let Some(value) = self.states.get(from).clone() {
+            self.states.change(into, |state| Self::put(self.extreme, self.text, state, &value));
         }
         Ok(())
     }
 
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
-        Ok(self.array(slots.iter().map(|&slot| self.states.get(slot as usize).and_then(Option::as_deref))))
+        Ok(self.array(slots.iter().map(|&slot| self.states.get(slot).as_deref())))
     }
 
     fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
@@ -226,23 +232,24 @@ impl Aggregator for Bytes {
     }
 
     fn load(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {
-        reach(&mut self.states, slots, None);
+        self.states.reach(slots);
         for (row, &slot) in slots.iter().enumerate() {
-            self.states[slot as usize] = state[0].is_valid(row).then(|| Self::value(&state[0], row).to_vec());
+            let value = state[0].is_valid(row).then(|| Self::value(&state[0], row).to_vec());
+            self.states.change(slot, |state| *state = value);
         }
         Ok(())
     }
 
     fn clear(&mut self, slots: &[u32]) {
-        for &slot in slots {
-            if let Some(state) = self.states.get_mut(slot as usize) {
-                *state = None;
-            }
-        }
+        self.states.clear(slots);
     }
 
     fn state_types(&self) -> Vec<SqlType> {
         vec![if self.text { SqlType::String } else { SqlType::Bytes }]
+    }
+
+    fn bytes(&self) -> usize {
+        self.states.bytes()
     }
 }
 
@@ -258,8 +265,8 @@ pub fn extreme(extreme: Extreme, ty: &SqlType) -> Result<Box<dyn Aggregator>> {
         SqlType::Date => fixed::<Date32Type>(extreme, ty),
         SqlType::Time => fixed::<Time32MillisecondType>(extreme, ty),
         SqlType::Timestamp => fixed::<TimestampMillisecondType>(extreme, ty),
-        SqlType::String => Box::new(Bytes { extreme, text: true, states: Vec::new() }),
-        SqlType::Bytes => Box::new(Bytes { extreme, text: false, states: Vec::new() }),
+        SqlType::String => Box::new(Bytes { extreme, text: true, states: Weighed::default() }),
+        SqlType::Bytes => Box::new(Bytes { extreme, text: false, states: Weighed::default() }),
         other => return Err(Error::internal(format!("MIN and MAX have no form for {other}"))),
     })
 }

@@ -12,7 +12,7 @@ use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanBufferBu
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::DataType;
 
-use super::slots::{Errors, Step, Walk, reach};
+use super::slots::{Errors, Step, Walk, fixed_bytes, reach};
 use super::{Aggregator, Args, Emit, Updated};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
@@ -175,6 +175,10 @@ impl<F: Fold> Aggregator for Folded<F> {
 
     fn state_types(&self) -> Vec<SqlType> {
         self.fold.state_types()
+    }
+
+    fn bytes(&self) -> usize {
+        fixed_bytes(&self.states)
     }
 }
 

@@ -21,7 +21,7 @@ use arrow::datatypes::{DataType, Field, Int64Type};
 use indexmap::IndexSet;
 
 use super::cells::{Cell, Codec, Lists};
-use super::slots::{Step, Walk, reach};
+use super::slots::{Step, Walk, Weigh, Weighed};
 use super::{Aggregator, Args, Emit, Updated};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
@@ -41,6 +41,28 @@ struct State {
     entries: Vec<Entry>,
     /// The cells again, for COLLECT_SET alone.
     known: IndexSet<Cell>,
+    /// Of the entries' cells.
+    bytes: usize,
+}
+
+impl State {
+    fn insert(&mut self, at: usize, entry: Entry) {
+        self.bytes += entry.bytes();
+        self.entries.insert(at, entry);
+    }
+
+    fn remove(&mut self, at: usize) {
+        self.bytes -= self.entries.remove(at).bytes();
+    }
+}
+
+impl Weigh for State {
+    fn bytes(&self) -> usize {
+        // Cell and hash, and the index's own entry; the cell's bytes are there once more.
+        const KNOWN_BYTES: usize = 32;
+        let known = if self.known.is_empty() { 0 } else { self.bytes + self.known.len() * KNOWN_BYTES };
+        self.bytes + self.entries.capacity() * size_of::<Entry>() + known
+    }
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -52,6 +74,12 @@ struct Entry {
     arrival: i64,
 }
 
+impl Entry {
+    fn bytes(&self) -> usize {
+        self.cell.len() + self.order.len()
+    }
+}
+
 pub struct ListAggregate {
     rule: Rule,
     codec: Codec,
@@ -60,7 +88,7 @@ pub struct ListAggregate {
     item: SqlType,
     /// The result is the one value, not a list of it.
     single: bool,
-    states: Vec<State>,
+    states: Weighed<State>,
     arrivals: i64,
 }
 
@@ -73,7 +101,7 @@ impl ListAggregate {
             order: None,
             item: item.clone(),
             single,
-            states: Vec::new(),
+            states: Weighed::default(),
             arrivals: 0,
         })
     }
@@ -126,36 +154,40 @@ impl Rule {
     }
 
     fn add(self, state: &mut State, entry: Entry) {
-        let entries = &mut state.entries;
+        let len = state.entries.len();
         match self {
             Rule::List { limit } => {
-                if entries.len() < limit {
-                    entries.push(entry);
+                if len < limit {
+                    state.insert(len, entry);
                 }
             }
             Rule::Set { limit } => {
-                if entries.len() < limit && state.known.insert(entry.cell.clone()) {
-                    entries.push(entry);
+                if len < limit && state.known.insert(entry.cell.clone()) {
+                    state.insert(len, entry);
                 }
             }
             Rule::Top { k, distinct } => {
-                let at = entries.partition_point(|other| other.order >= entry.order);
-                if at >= k || distinct && at > 0 && entries[at - 1].order == entry.order {
+                let at = state.entries.partition_point(|other| other.order >= entry.order);
+                if at >= k || distinct && at > 0 && state.entries[at - 1].order == entry.order {
                     return;
                 }
-                entries.insert(at, entry);
-                entries.truncate(k);
+                state.insert(at, entry);
+                if len == k {
+                    state.remove(k);
+                }
             }
             Rule::Earliest { n, .. } => {
-                let at = entries.partition_point(|other| other.arrival <= entry.arrival);
-                entries.insert(at, entry);
-                entries.truncate(n);
+                let at = state.entries.partition_point(|other| other.arrival <= entry.arrival);
+                state.insert(at, entry);
+                if len == n {
+                    state.remove(n);
+                }
             }
             Rule::Latest { n, .. } => {
-                let at = entries.partition_point(|other| other.arrival <= entry.arrival);
-                entries.insert(at, entry);
-                if entries.len() > n {
-                    entries.remove(0);
+                let at = state.entries.partition_point(|other| other.arrival <= entry.arrival);
+                state.insert(at, entry);
+                if len == n {
+                    state.remove(0);
                 }
             }
         }
@@ -165,7 +197,7 @@ impl Rule {
         if let Rule::List { .. } = self
             && let Some(at) = state.entries.iter().rposition(|entry| *entry.cell == *cell)
         {
-            state.entries.remove(at);
+            state.remove(at);
         }
     }
 }
@@ -173,7 +205,7 @@ impl Rule {
 impl Aggregator for ListAggregate {
     fn update(&mut self, groups: &[u32], args: &Args<'_>, emit: Emit<'_>) -> Result<Updated> {
         let mut states = std::mem::take(&mut self.states);
-        reach(&mut states, groups, State::default());
+        states.reach(groups);
         let cells = self.codec.encode(&self.entries(args.values)?)?;
         let orders = match &self.order {
             Some(order) => Some(order.encode(&args.values[0])?),
@@ -193,12 +225,11 @@ impl Aggregator for ListAggregate {
             &mut states,
             |states, group| {
                 if emit.old {
-                    self.show(&states[group as usize], &null_cell, &mut old);
+                    self.show(states.get(group), &null_cell, &mut old);
                 }
             },
             |states, group, row, step| {
-                let state = &mut states[group as usize];
-                match step {
+                states.change(group, |state| match step {
                     Step::Undo => {
                         if let Some(undone) = &undone {
                             rule.undo(state, undone.row(row).data());
@@ -214,9 +245,9 @@ impl Aggregator for ListAggregate {
                         };
                         rule.add(state, Entry { cell, order, arrival: first_arrival + row as i64 });
                     }
-                }
+                });
             },
-            |states, group| self.show(&states[group as usize], &null_cell, &mut new),
+            |states, group| self.show(states.get(group), &null_cell, &mut new),
         );
         self.arrivals += groups.len() as i64;
         let updated = Updated {
@@ -229,30 +260,28 @@ impl Aggregator for ListAggregate {
     }
 
     fn merge(&mut self, into: u32, from: u32) -> Result<()> {
-        reach(&mut self.states, &[into, from], State::default());
-        let entries = self.states[from as usize].entries.clone();
-        for entry in entries {
-            self.rule.add(&mut self.states[into as usize], entry);
-        }
+        self.states.reach(&[into, from]);
+        let entries = self.states.get(from).entries.clone();
+        let rule = self.rule;
+        self.states.change(into, |state| entries.into_iter().for_each(|entry| rule.add(state, entry)));
         Ok(())
     }
 
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
-        let (empty, null) = (State::default(), self.null_cell()?);
+        let null = self.null_cell()?;
         let mut lists = Lists::default();
         for &slot in slots {
-            self.show(self.states.get(slot as usize).unwrap_or(&empty), &null, &mut lists);
+            self.show(self.states.get(slot), &null, &mut lists);
         }
         self.result(&lists)
     }
 
     fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        let empty = State::default();
         let mut lists = Lists::default();
         let mut arrivals = Vec::new();
         let mut lengths = Vec::with_capacity(slots.len());
         for &slot in slots {
-            let state = self.states.get(slot as usize).unwrap_or(&empty);
+            let state = self.states.get(slot);
             lists.push(state.entries.iter().map(|entry| &*entry.cell));
             arrivals.extend(state.entries.iter().map(|entry| entry.arrival));
             lengths.push(state.entries.len());
@@ -267,7 +296,7 @@ impl Aggregator for ListAggregate {
     }
 
     fn load(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {
-        reach(&mut self.states, slots, State::default());
+        self.states.reach(slots);
         let cells = self.codec.cells_of(&state[0])?;
         let orders = match &self.order {
             Some(order) => Some(first_fields(order, &state[0])?),
@@ -288,19 +317,19 @@ impl Aggregator for ListAggregate {
                     loaded.known.insert(cell.clone());
                 }
                 self.arrivals = self.arrivals.max(arrived.value(i) + 1);
-                loaded.entries.push(Entry { cell, order, arrival: arrived.value(i) });
+                loaded.insert(i, Entry { cell, order, arrival: arrived.value(i) });
             }
-            self.states[slot as usize] = loaded;
+            self.states.change(slot, |state| *state = loaded);
         }
         Ok(())
     }
 
     fn clear(&mut self, slots: &[u32]) {
-        for &slot in slots {
-            if let Some(state) = self.states.get_mut(slot as usize) {
-                *state = State::default();
-            }
-        }
+        self.states.clear(slots);
+    }
+
+    fn bytes(&self) -> usize {
+        self.states.bytes()
     }
 
     fn state_types(&self) -> Vec<SqlType> {

@@ -61,6 +61,8 @@ pub trait Aggregator: Send {
     fn load(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()>;
     fn clear(&mut self, slots: &[u32]);
     fn state_types(&self) -> Vec<SqlType>;
+    /// Memory of all groups' states; asked after every run, so it is kept, not counted.
+    fn bytes(&self) -> usize;
 }
 
 pub struct Args<'a> {

@@ -10,7 +10,7 @@ use arrow::datatypes::{
 };
 
 use super::fold::{Fold, Folded, Results};
-use super::slots::{Step, Walk, has_value, reach};
+use super::slots::{Step, Walk, fixed_bytes, has_value, reach};
 use super::{Aggregator, Args, Emit, Updated};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
@@ -96,6 +96,10 @@ impl Aggregator for Count {
 
     fn state_types(&self) -> Vec<SqlType> {
         vec![SqlType::Bigint]
+    }
+
+    fn bytes(&self) -> usize {
+        fixed_bytes(&self.counts)
     }
 }
 

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int64Array};
 
 use super::cells::Codec;
-use super::slots::{Step, Walk, reach};
+use super::slots::{Step, Walk, Weigh, Weighed};
 use super::{Aggregator, Args, Emit, Updated};
 use crate::error::Result;
 use crate::types::SqlType;
@@ -100,6 +100,17 @@ impl Sketch {
     }
 }
 
+impl Weigh for Sketch {
+    fn bytes(&self) -> usize {
+        // A B-tree's nodes are about two thirds full: two u8 and u16 arrays and the edges, some ten bytes an entry.
+        const SPARSE_ENTRY_BYTES: usize = 10;
+        match &self.registers {
+            Registers::Sparse(map) => map.len() * SPARSE_ENTRY_BYTES,
+            Registers::Dense(all) => all.len(),
+        }
+    }
+}
+
 /// FNV-1a with Murmur's finish: the same on every machine, since sketches are stored.
 fn hash(bytes: &[u8]) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
@@ -113,18 +124,18 @@ fn hash(bytes: &[u8]) -> u64 {
 
 pub struct CountDistinct {
     codec: Codec,
-    states: Vec<Sketch>,
+    states: Weighed<Sketch>,
 }
 
 impl CountDistinct {
     pub fn new(ty: &SqlType) -> Result<Self> {
-        Ok(Self { codec: Codec::new(ty)?, states: Vec::new() })
+        Ok(Self { codec: Codec::new(ty)?, states: Weighed::default() })
     }
 }
 
 impl Aggregator for CountDistinct {
     fn update(&mut self, groups: &[u32], args: &Args<'_>, emit: Emit<'_>) -> Result<Updated> {
-        reach(&mut self.states, groups, Sketch::default());
+        self.states.reach(groups);
         let cells = self.codec.encode(&args.values[0])?;
         let nulls = args.values[0].logical_nulls();
         let walk = Walk::new(groups, args, &emit);
@@ -133,56 +144,55 @@ impl Aggregator for CountDistinct {
             &mut self.states,
             |states, group| {
                 if emit.old {
-                    old.push(states[group as usize].estimate());
+                    old.push(states.get(group).estimate());
                 }
             },
             |states, group, row, step| {
                 if step == Step::Add && nulls.as_ref().is_none_or(|nulls| nulls.is_valid(row)) {
-                    states[group as usize].add(cells.row(row).data());
+                    states.change(group, |sketch| sketch.add(cells.row(row).data()));
                 }
             },
-            |states, group| new.push(states[group as usize].estimate()),
+            |states, group| new.push(states.get(group).estimate()),
         );
         let column = |counts: Vec<i64>| -> ArrayRef { Arc::new(Int64Array::from(counts)) };
         Ok(Updated { new: walk.emits().then(|| column(new)), old: emit.old.then(|| column(old)), errors: Vec::new() })
     }
 
     fn merge(&mut self, into: u32, from: u32) -> Result<()> {
-        reach(&mut self.states, &[into, from], Sketch::default());
-        for (index, rank) in self.states[from as usize].used() {
-            self.states[into as usize].raise(index, rank);
-        }
+        self.states.reach(&[into, from]);
+        let used = self.states.get(from).used();
+        self.states.change(into, |sketch| used.into_iter().for_each(|(index, rank)| sketch.raise(index, rank)));
         Ok(())
     }
 
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
-        let count = |&slot: &u32| self.states.get(slot as usize).map_or(0, Sketch::estimate);
+        let count = |&slot: &u32| self.states.get(slot).estimate();
         Ok(Arc::new(Int64Array::from_iter_values(slots.iter().map(count))))
     }
 
     fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        let bytes = |&slot: &u32| self.states.get(slot as usize).map(Sketch::to_bytes).unwrap_or_default();
+        let bytes = |&slot: &u32| self.states.get(slot).to_bytes();
         Ok(vec![Arc::new(BinaryArray::from_iter_values(slots.iter().map(bytes)))])
     }
 
     fn load(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {
-        reach(&mut self.states, slots, Sketch::default());
+        self.states.reach(slots);
         for (&slot, bytes) in slots.iter().zip(state[0].as_binary::<i32>()) {
-            self.states[slot as usize] = Sketch::from_bytes(bytes.unwrap_or_default());
+            self.states.change(slot, |sketch| *sketch = Sketch::from_bytes(bytes.unwrap_or_default()));
         }
         Ok(())
     }
 
     fn clear(&mut self, slots: &[u32]) {
-        for &slot in slots {
-            if let Some(state) = self.states.get_mut(slot as usize) {
-                *state = Sketch::default();
-            }
-        }
+        self.states.clear(slots);
     }
 
     fn state_types(&self) -> Vec<SqlType> {
         vec![SqlType::Bytes]
+    }
+
+    fn bytes(&self) -> usize {
+        self.states.bytes()
     }
 }
 

@@ -5,6 +5,7 @@ use arrow::buffer::BooleanBuffer;
 
 use super::{Args, Emit, EmitRows};
 use crate::error::RowError;
+pub use crate::kernels::fixed_bytes;
 
 /// Makes `states` long enough for these groups.
 pub fn reach<S: Clone>(states: &mut Vec<S>, groups: &[u32], empty: S) {
@@ -12,6 +13,54 @@ pub fn reach<S: Clone>(states: &mut Vec<S>, groups: &[u32], empty: S) {
         && states.len() <= max as usize
     {
         states.resize(max as usize + 1, empty);
+    }
+}
+
+/// A state whose size changes with what it has seen.
+pub trait Weigh: Clone + Default {
+    /// Memory beside the state's own fields; asked before and after every change.
+    fn bytes(&self) -> usize;
+}
+
+/// States of changing size, their memory counted as they change.
+pub struct Weighed<S> {
+    states: Vec<S>,
+    empty: S,
+    bytes: usize,
+}
+
+impl<S: Weigh> Default for Weighed<S> {
+    fn default() -> Self {
+        Self { states: Vec::new(), empty: S::default(), bytes: 0 }
+    }
+}
+
+impl<S: Weigh> Weighed<S> {
+    pub fn reach(&mut self, groups: &[u32]) {
+        reach(&mut self.states, groups, S::default());
+    }
+
+    /// The group's state; an empty one for a group that no row has reached.
+    pub fn get(&self, group: u32) -> &S {
+        self.states.get(group as usize).unwrap_or(&self.empty)
+    }
+
+    pub fn change(&mut self, group: u32, change: impl FnOnce(&mut S)) {
+        let state = &mut self.states[group as usize];
+        let before = state.bytes();
+        change(state);
+        self.bytes = self.bytes + state.bytes() - before;
+    }
+
+    pub fn clear(&mut self, groups: &[u32]) {
+        let reached = self.states.len();
+        for &group in groups.iter().filter(|&&group| (group as usize) < reached) {
+            self.change(group, |state| *state = S::default());
+        }
+    }
+
+    pub fn bytes(&self) -> usize {
+        fixed_bytes(&self.states) + self.bytes
     }
 }
 
@@ -107,6 +156,58 @@ impl Errors {
     pub fn push(&mut self, row: usize, message: impl FnOnce() -> String) {
         if self.0.last().is_none_or(|last| last.row != row) {
             self.0.push(RowError::new(row, message()));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::Arc;
+
+    use arrow::array::StringArray;
+
+    use super::*;
+    use crate::functions::aggregate::create;
+    use crate::plan::expr::Value;
+    use crate::types::SqlType;
+
+    #[test]
+    fn what_aggregates_hold_is_counted_given_back_and_the_same_after_a_restart() {
+        let k = [Value::Integer(500)];
+        for (function, constants) in [
+            ("MIN", &k[..0]),
+            ("COLLECT_LIST", &k[..0]),
+            ("COLLECT_SET", &k[..0]),
+            ("TOPK", &k),
+            ("TOPKDISTINCT", &k),
+            ("LATEST_BY_OFFSET", &k),
+            ("EARLIEST_BY_OFFSET", &k),
+            ("HISTOGRAM", &k[..0]),
+            ("COUNT_DISTINCT", &k[..0]),
+        ] {
+            let new = || create(function, &[SqlType::String], constants, &BTreeMap::new()).expect("it exists");
+            let texts: Vec<String> = (0..400).rev().map(|i| format!("{i:0100}")).collect();
+            let values: Vec<ArrayRef> = vec![Arc::new(StringArray::from(texts))];
+            let slots: Vec<u32> = (0..400).map(|row| row % 2).collect();
+            let add = BooleanBuffer::new_set(400);
+            let mut aggregator = new();
+            let args = Args { values: &values, add: &add, undo: None };
+            aggregator.update(&slots, &args, Emit { rows: EmitRows::Nothing, old: false }).expect("it counts");
+            let held = aggregator.bytes();
+            let least = if ["MIN", "COUNT_DISTINCT"].contains(&function) { 200 } else { 400 * 100 };
+            assert!((least..least * 8 + 8000).contains(&held), "{function} holds {held}");
+            let stored = aggregator.store(&[0, 1]).expect("it stores");
+            let mut loaded = new();
+            loaded.load(&[0, 1], &stored).expect("it loads");
+            assert!(
+                loaded.bytes().abs_diff(held) < held / 2,
+                "{function}: {} after a restart, {held} before",
+                loaded.bytes()
+            );
+            aggregator.merge(0, 1).expect("it merges");
+            aggregator.clear(&[0, 1]);
+            assert!(aggregator.bytes() < 1000, "{function} holds {} after all was cleared", aggregator.bytes());
         }
     }
 }

@@ -77,4 +77,8 @@ impl Aggregator for SumList {
     fn state_types(&self) -> Vec<SqlType> {
         self.sum.state_types()
     }
+
+    fn bytes(&self) -> usize {
+        self.sum.bytes()
+    }
 }

@@ -8,7 +8,7 @@ use arrow::datatypes::{DataType, Field, Int64Type};
 use indexmap::IndexMap;
 
 use super::cells::{Cell, Codec, Lists};
-use super::slots::{Step, Walk, reach};
+use super::slots::{Step, Walk, Weigh, Weighed};
 use super::{Aggregator, Args, Emit, Updated};
 use crate::error::{Error, Result};
 use crate::types::SqlType;
@@ -22,37 +22,54 @@ pub enum Shown {
     Attribute,
 }
 
-type Counts = IndexMap<Cell, i64>;
+#[derive(Debug, Clone, Default)]
+struct Counts {
+    of: IndexMap<Cell, i64>,
+    /// Of the cells.
+    bytes: usize,
+}
+
+impl Counts {
+    fn add(&mut self, shown: Shown, cell: &[u8], times: i64) {
+        if let Some(count) = self.of.get_mut(cell) {
+            *count += times;
+            return;
+        }
+        let full = matches!(shown, Shown::Histogram { values_max } if self.of.len() >= values_max);
+        if !full {
+            self.bytes += cell.len();
+            self.of.insert(cell.into(), times);
+        }
+    }
+
+    fn undo(&mut self, cell: &[u8]) {
+        let Some(count) = self.of.get_mut(cell) else { return };
+        *count -= 1;
+        if *count < 1 {
+            self.bytes -= cell.len();
+            self.of.shift_remove(cell);
+        }
+    }
+}
+
+impl Weigh for Counts {
+    fn bytes(&self) -> usize {
+        // Cell, count and hash, and the index's own entry.
+        const ENTRY_BYTES: usize = 48;
+        self.bytes + self.of.capacity() * ENTRY_BYTES
+    }
+}
 
 pub struct Tally {
     shown: Shown,
     item: SqlType,
     codec: Codec,
-    states: Vec<Counts>,
+    states: Weighed<Counts>,
 }
 
 impl Tally {
     pub fn new(shown: Shown, item: &SqlType) -> Result<Self> {
-        Ok(Self { shown, item: item.clone(), codec: Codec::new(item)?, states: Vec::new() })
-    }
-
-    fn add(shown: Shown, counts: &mut Counts, cell: &[u8], times: i64) {
-        if let Some(count) = counts.get_mut(cell) {
-            *count += times;
-            return;
-        }
-        let full = matches!(shown, Shown::Histogram { values_max } if counts.len() >= values_max);
-        if !full {
-            counts.insert(cell.into(), times);
-        }
-    }
-
-    fn undo(counts: &mut Counts, cell: &[u8]) {
-        let Some(count) = counts.get_mut(cell) else { return };
-        *count -= 1;
-        if *count < 1 {
-            counts.shift_remove(cell);
-        }
+        Ok(Self { shown, item: item.clone(), codec: Codec::new(item)?, states: Weighed::default() })
     }
 
     fn columns(&self, tallies: &Tallies) -> Result<(ArrayRef, ArrayRef)> {
@@ -83,8 +100,8 @@ impl Tally {
         match self.shown {
             Shown::Histogram { .. } => tallies.push(counts),
             Shown::Attribute => {
-                let only = match counts.len() {
-                    1 => counts.get_index(0).map(|(cell, _)| &**cell),
+                let only = match counts.of.len() {
+                    1 => counts.of.get_index(0).map(|(cell, _)| &**cell),
                     _ => None,
                 };
                 tallies.cells.push(std::iter::once(only.unwrap_or(null)));
@@ -108,16 +125,16 @@ struct Tallies {
 
 impl Tallies {
     fn push(&mut self, counts: &Counts) {
-        self.cells.push(counts.keys().map(|cell| &**cell));
-        self.counts.extend(counts.values());
-        self.lengths.push(counts.len());
+        self.cells.push(counts.of.keys().map(|cell| &**cell));
+        self.counts.extend(counts.of.values());
+        self.lengths.push(counts.of.len());
     }
 }
 
 impl Aggregator for Tally {
     fn update(&mut self, groups: &[u32], args: &Args<'_>, emit: Emit<'_>) -> Result<Updated> {
         let mut states = std::mem::take(&mut self.states);
-        reach(&mut states, groups, Counts::default());
+        states.reach(groups);
         let cells = self.codec.encode(&args.values[0])?;
         let undone = match args.undo {
             Some((values, _)) => Some((self.codec.encode(&values[0])?, &values[0])),
@@ -132,22 +149,21 @@ impl Aggregator for Tally {
             &mut states,
             |states, group| {
                 if emit.old {
-                    self.show(&states[group as usize], &null, &mut old);
+                    self.show(states.get(group), &null, &mut old);
                 }
             },
             |states, group, row, step| {
-                let counts = &mut states[group as usize];
-                match (step, &undone) {
+                states.change(group, |counts| match (step, &undone) {
                     (Step::Add, _) if !skips(&args.values[0], row) => {
-                        Self::add(self.shown, counts, cells.row(row).data(), 1);
+                        counts.add(self.shown, cells.row(row).data(), 1);
                     }
                     (Step::Undo, Some((cells, values))) if !skips(values, row) => {
-                        Self::undo(counts, cells.row(row).data());
+                        counts.undo(cells.row(row).data());
                     }
                     _ => {}
-                }
+                });
             },
-            |states, group| self.show(&states[group as usize], &null, &mut new),
+            |states, group| self.show(states.get(group), &null, &mut new),
         );
         let updated = Updated {
             new: if walk.emits() { Some(self.result(&new)?) } else { None },
@@ -159,51 +175,51 @@ impl Aggregator for Tally {
     }
 
     fn merge(&mut self, into: u32, from: u32) -> Result<()> {
-        reach(&mut self.states, &[into, from], Counts::default());
-        let counts = self.states[from as usize].clone();
-        for (cell, times) in counts {
-            Self::add(self.shown, &mut self.states[into as usize], &cell, times);
-        }
+        self.states.reach(&[into, from]);
+        let counts = self.states.get(from).of.clone();
+        let shown = self.shown;
+        self.states.change(into, |into| counts.iter().for_each(|(cell, times)| into.add(shown, cell, *times)));
         Ok(())
     }
 
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
-        let (empty, null) = (Counts::default(), self.null_cell()?);
+        let null = self.null_cell()?;
         let mut tallies = Tallies::default();
         for &slot in slots {
-            self.show(self.states.get(slot as usize).unwrap_or(&empty), &null, &mut tallies);
+            self.show(self.states.get(slot), &null, &mut tallies);
         }
         self.result(&tallies)
     }
 
     fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
-        let empty = Counts::default();
         let mut tallies = Tallies::default();
         for &slot in slots {
-            tallies.push(self.states.get(slot as usize).unwrap_or(&empty));
+            tallies.push(self.states.get(slot));
         }
         let (values, counts) = self.columns(&tallies)?;
         Ok(vec![values, counts])
     }
 
     fn load(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {
-        reach(&mut self.states, slots, Counts::default());
+        self.states.reach(slots);
         let cells = self.codec.cells_of(&state[0])?;
         let counts = state[1].as_list::<i32>();
         for (row, (&slot, cells)) in slots.iter().zip(cells).enumerate() {
             let times = counts.value(row);
             let times = times.as_primitive::<Int64Type>();
-            self.states[slot as usize] = cells.into_iter().zip(times.values().iter().copied()).collect();
+            let bytes = cells.iter().map(|cell| cell.len()).sum();
+            let of = cells.into_iter().zip(times.values().iter().copied()).collect();
+            self.states.change(slot, |counts| *counts = Counts { of, bytes });
         }
         Ok(())
     }
 
     fn clear(&mut self, slots: &[u32]) {
-        for &slot in slots {
-            if let Some(counts) = self.states.get_mut(slot as usize) {
-                *counts = Counts::default();
-            }
-        }
+        self.states.clear(slots);
+    }
+
+    fn bytes(&self) -> usize {
+        self.states.bytes()
     }
 
     fn state_types(&self) -> Vec<SqlType> {

@@ -192,6 +192,10 @@ impl Aggregator for Prepared {
     fn state_types(&self) -> Vec<SqlType> {
         self.inner.state_types()
     }
+
+    fn bytes(&self) -> usize {
+        self.inner.bytes()
+    }
 }
 
 #[cfg(test)]

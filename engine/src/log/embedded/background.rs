@@ -3,11 +3,12 @@
 //! One pass observes, decides (`retention`), then acts in an order in which a crash at any point loses nothing:
 //!
 //! ```text
-//! sync ─► seal, snapshot (of what is synced) ─► checkpoint (of what is synced) ─► remove what all three have made needless
+//! sync ─► let go of what is consumed ─► seal, snapshot (of what is synced) ─► checkpoint (of what is synced) ─► remove what all three have made needless
 //! ```
 //!
 //! Each act is published whole or not at all, so a pass that fails is simply made again.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +31,7 @@ use crate::log::partition::{Partition, TailBatch, joinable};
 use crate::log::redo::{ChangeAt, Deletions, merge};
 use crate::log::transaction::RedoSource;
 use crate::log::wire::batches::SchemaTable;
-use crate::log::{LogPosition, ReadLevel, StoreId, Topic, TopicPartition};
+use crate::log::{LogPosition, Offset, ReadLevel, StoreId, Topic, TopicPartition};
 use crate::state::StateChanges;
 use crate::state::snapshot::{Snapshot, SnapshotKind, Snapshots};
 
@@ -149,7 +150,10 @@ impl Background {
     /// One pass.
     pub fn work(&self) -> Result<()> {
         let mut pass = self.pass.lock();
+        let consumed = self.core.lock().control.consumed_until();
+        // The groups that consumed so far are on disk after this, too.
         let synced = self.safe_position()?;
+        let trimmed = self.trim_consumed(consumed, &mut pass);
         let pressed = {
             let files = self.files.lock();
             pressed_until(&files.iter().map(|f| (LogPosition(f.last), f.bytes)).collect::<Vec<_>>(), &self.limits)
@@ -161,7 +165,7 @@ impl Background {
             let state = self.core.lock();
             !state.dropped.is_empty() || !state.pins.is_empty()
         };
-        if forgot || removed || self.trimmable(synced) > 0 {
+        if trimmed || forgot || removed || self.trimmable(synced) > 0 {
             self.checkpoint(&mut pass)?;
             self.remove(&mut pass)?;
         }
@@ -350,6 +354,30 @@ impl Background {
         };
         // The newest file still grows: its frames are read one by one.
         Ok(OpenFile { schemas, closed: if closed { Some(self.disk.map(path)?) } else { None } })
+    }
+
+    /// Takes out what has been consumed of topics that keep nothing else; files go after the next checkpoint. Returns
+    /// whether there are any.
+    fn trim_consumed(&self, consumed: BTreeMap<TopicPartition, Offset>, pass: &mut Pass) -> bool {
+        let before = pass.doomed.len();
+        let mut freed = 0;
+        for (_, partition) in self.partitions() {
+            let Some(&until) = consumed.get(&partition.at) else { continue };
+            let mut inner = partition.inner.lock();
+            let until = if self.planted.trim_unconsumed { inner.next } else { until };
+            while let Some(segment) = inner.sealed.pop_front_if(|segment| segment.end() <= until) {
+                inner.start = segment.end();
+                pass.doomed.push(segment);
+            }
+            freed += inner.trim_tail(until);
+        }
+        if freed > 0 {
+            let mut state = self.core.lock();
+            state.unsealed_bytes = state.unsealed_bytes.saturating_sub(freed);
+            drop(state);
+            self.core.made_room(0);
+        }
+        pass.doomed.len() > before
     }
 
     /// Takes segments out that retention does not keep; their files go after the next checkpoint.

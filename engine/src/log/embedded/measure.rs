@@ -69,6 +69,7 @@ pub fn measure_wal(directory: &Path, load: WalLoad) -> Result<WalFigures> {
         internal: false,
         retention_ms: None,
         retention_bytes: None,
+        delete_consumed: false,
     };
     let mut producer = log.producer(&ProducerId("measure".into()))?;
     let mut transaction = producer.begin()?;

@@ -17,12 +17,9 @@
 //! Any prefix of the groups is a consistent cut. Everything that uses groups for good (a segment, a snapshot, a
 //! checkpoint, the removal of a file) uses only groups that are on disk.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::task::Waker;
 use std::thread::JoinHandle;
 
 use parking_lot::{Mutex, RwLock};
@@ -33,11 +30,9 @@ use self::disk::{Disk, RealDisk, publish};
 use self::recovery::Recovery;
 use self::wal::{Wal, WalFiles};
 use self::writer::{Reserve, Writer};
-use super::core::{Bounds, Core};
-use super::transaction::LogProducer;
-use super::{
-    Log, LogPosition, Offset, PartitionReader, Producer, ProducerId, ReadLevel, StoreId, Topic, TopicId, TopicPartition,
-};
+use super::core::{Bounds, Core, CoreLog};
+use super::transaction::RedoSource;
+use super::{LogPosition, Topic};
 use crate::clock::Clock;
 use crate::engine::Sync;
 use crate::error::{Error, Result};
@@ -99,6 +94,8 @@ pub struct Planted {
     pub effect_ahead: bool,
     /// Files are removed that unsealed records or state changes still need.
     pub trim_too_early: bool,
+    /// Repartition topics lose what nobody has consumed yet.
+    pub trim_unconsumed: bool,
     /// After a restart the ids of dropped topics are given again.
     pub reused_topic_id: bool,
     /// Recovery goes on behind a torn group.
@@ -343,66 +340,16 @@ fn check_format(disk: &dyn Disk, directory: &Path) -> Result<()> {
     }
 }
 
-impl Log for EmbeddedLog {
-    fn topic(&self, name: &str) -> Option<Topic> {
-        self.core.lock().control.topic(name).cloned()
+impl CoreLog for EmbeddedLog {
+    fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
-    fn topics(&self) -> Vec<Topic> {
-        self.core.lock().control.topics.values().cloned().collect()
+    fn redo_source(&self) -> Arc<dyn RedoSource> {
+        self.background.clone()
     }
 
-    fn next_topic_id(&self) -> TopicId {
-        TopicId(self.core.next_topic_id())
-    }
-
-    fn range(&self, at: &TopicPartition, level: ReadLevel) -> Result<Range<Offset>> {
-        self.core.range(at, level)
-    }
-
-    fn offset_at_time(&self, at: &TopicPartition, time_ms: i64, level: ReadLevel) -> Result<Offset> {
-        self.core.offset_at_time(at, time_ms, level)
-    }
-
-    fn reader(&self, at: &TopicPartition, from: Offset, level: ReadLevel) -> Result<Box<dyn PartitionReader>> {
-        self.core.reader(at, from, level)
-    }
-
-    fn producer(&self, id: &ProducerId) -> Result<Box<dyn Producer>> {
-        LogProducer::take(&self.core, self.background.clone(), id)
-    }
-
-    fn position(&self, level: ReadLevel) -> LogPosition {
-        self.core.position(level)
-    }
-
-    fn wake_when_durable(&self, position: LogPosition, waker: Waker) {
-        self.core.wake_when_durable(position, waker);
-    }
-
-    fn wait_durable(&self, position: LogPosition) -> Result<()> {
-        self.core.wait_durable(position)
-    }
-
-    fn catalog(&self) -> BTreeMap<String, String> {
-        self.core.lock().control.catalog.clone()
-    }
-
-    fn counters(&self) -> BTreeMap<String, String> {
-        self.core.lock().control.counters.clone()
-    }
-
-    /// Nothing to do: this log makes its snapshots itself and keeps what they do not hold.
-    fn state_covered(&self, _store: &StoreId, _position: LogPosition) -> Result<()> {
-        Ok(())
-    }
-
-    /// None: nobody else need write snapshots.
-    fn snapshot_directory(&self) -> Option<PathBuf> {
-        None
-    }
-
-    fn stored_bytes(&self) -> u64 {
+    fn held_bytes(&self) -> u64 {
         let written: u64 = self.background.files.lock().iter().map(|f| f.bytes).sum();
         let state = self.core.lock();
         let sealed =
@@ -410,7 +357,7 @@ impl Log for EmbeddedLog {
         written + state.partitions.values().map(sealed).sum::<u64>()
     }
 
-    fn close(&self) -> Result<()> {
+    fn end(&self) -> Result<()> {
         self.stop()
     }
 }

@@ -97,6 +97,7 @@ impl Recovery<'_> {
     /// What the checkpoint says, and the segments of its topics.
     fn begin_at(&self, state: &mut State, checkpoint: &Checkpoint) -> Result<()> {
         state.control = checkpoint.control.clone();
+        state.control.index();
         let topics: Vec<Topic> = state.control.topics.values().cloned().collect();
         for topic in topics {
             for partition in 0..topic.partitions {

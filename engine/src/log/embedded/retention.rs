@@ -9,6 +9,7 @@
 //! | a store's changes hold SNAPSHOT_BYTES | snapshot it |
 //! | a file's groups are sealed, snapshotted and in a checkpoint | remove the file |
 //! | a topic's segments pass its retention | forget the oldest |
+//! | the reader of a repartition topic has consumed records | forget them, sealed or not |
 
 use crate::log::{LogPosition, StoreId, Topic, TopicPartition};
 
@@ -155,6 +156,7 @@ mod tests {
             internal: false,
             retention_ms: None,
             retention_bytes: None,
+            delete_consumed: false,
         };
         let segments = [(100, 10), (100, 20), (100, 30)];
         assert_eq!(to_forget(&segments, 50, &topic, 1_000_000), 0);

@@ -9,7 +9,10 @@ use super::*;
 use crate::clock::{ManualClock, SystemClock};
 use crate::error::ErrorKind;
 use crate::log::redo::tests::{changes, content};
-use crate::log::{Appended, Control, EncodedRecords, LogBatch, LogBody, ReadLimit, Wanted};
+use crate::log::{
+    Appended, Control, EncodedRecords, Log, LogBatch, LogBody, ProducerId, ReadLevel, ReadLimit, StoreId,
+    TopicPartition, Wanted,
+};
 use crate::rows::Rows;
 
 fn options(directory: &Path) -> Options {
@@ -46,6 +49,7 @@ fn create(log: &EmbeddedLog, name: &str) -> Topic {
         internal: false,
         retention_ms: None,
         retention_bytes: None,
+        delete_consumed: false,
     };
     commit(log, |t| t.control(Control::CreateTopic(topic.clone())));
     topic
@@ -334,4 +338,36 @@ fn with_threads_many_producers_share_fsyncs_and_all_is_read_back() {
         let redo = producer.redo(&store, LogPosition(0)).unwrap();
         assert_eq!(content(&redo.last().unwrap().1), vec![("n".to_string(), Some(99))]);
     }
+}
+
+#[test]
+fn consumed_records_of_a_repartition_topic_give_back_memory_segments_and_log_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let limits = Limits { wal_file_bytes_max: 1000, ..Limits::default() };
+    let open = || EmbeddedLog::open(Options { limits: limits.clone(), ..options(directory.path()) }).unwrap();
+    let log = open();
+    let topic = Topic { delete_consumed: true, name: "between".into(), ..create(&log, "kept") };
+    let topic = Topic { id: log.next_topic_id(), ..topic };
+    commit(&log, |t| t.control(Control::CreateTopic(topic.clone())));
+    let at = topic.partition(0);
+    for first in [0, 100, 200] {
+        append(&log, at, typed(first..first + 100));
+    }
+    log.seal().unwrap();
+    append(&log, at, typed(300..400));
+    log.work().unwrap();
+    assert_eq!(log.range(&at, ReadLevel::Durable).unwrap(), 0..400, "nobody has consumed anything");
+    commit(&log, |t| t.consumed(&at, 350));
+    log.work().unwrap();
+    assert_eq!(log.range(&at, ReadLevel::Durable).unwrap(), 300..400, "a batch goes as a whole");
+    assert_eq!(std::fs::read_dir(log.background.paths.partition(&topic, 0)).unwrap().count(), 0);
+    commit(&log, |t| t.consumed(&at, 400));
+    log.work().unwrap();
+    assert_eq!(log.range(&at, ReadLevel::Durable).unwrap(), 400..400);
+    assert_eq!(log.core.lock().unsealed_bytes, 0);
+    log.checkpoint().unwrap();
+    assert_eq!(log.background.files.lock().len(), 1, "no file of the write-ahead log is needed");
+    append(&log, at, typed(400..401));
+    drop(log);
+    assert_eq!(ids(&read(&open(), at)), [400]);
 }

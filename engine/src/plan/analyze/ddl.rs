@@ -45,18 +45,15 @@ impl Planner<'_> {
         if !schema.key.is_empty() || key_format.name == FormatName::None {
             formats::check(&key_format, &schema.key, Side::Key)?;
         }
-        let wrap_single = formats::wrapping(
-            value_format.name,
-            schema.value.len(),
-            properties.wrap_single,
-            self.wrap_single_default(),
-        )?;
-        let value_format = FormatSpec { wrap_single, ..value_format };
+        let value_format = self.wrapped(value_format, &schema, &properties)?;
         formats::check(&value_format, &schema.value, Side::Value)?;
         check_timestamp(&properties, &schema)?;
         formats::available(key_format.name)?;
         formats::available(value_format.name)?;
-        let (partitions, create_topic) = self.topic(&topic, &properties, create)?;
+        let default = if self.settings.strict() { 1 } else { PARTITIONS_DEFAULT };
+        let (partitions, create_topic) = self
+            .topic(&topic, &properties, default, properties.retention_ms)
+            .map_err(|e| e.at(create.name.position))?;
         SourcePlan {
             source: Source {
                 name: name.clone(),
@@ -265,27 +262,30 @@ impl Planner<'_> {
         Ok(())
     }
 
-    /// The topic's partitions, and the topic if it must be created.
-    fn topic(
+    /// The value format, with single columns wrapped or not.
+    pub(super) fn wrapped(&self, format: FormatSpec, schema: &Schema, properties: &Properties) -> Result<FormatSpec> {
+        let default = self.wrap_single_default();
+        let wrap_single = formats::wrapping(format.name, schema.value.len(), properties.wrap_single, default)?;
+        Ok(FormatSpec { wrap_single, ..format })
+    }
+
+    /// A source's topic: its partitions, and the topic if it must be created, with `default` partitions if none are named.
+    pub(super) fn topic(
         &self,
-        topic: &str,
+        name: &str,
         properties: &Properties,
-        create: &ast::CreateSource,
+        default: u32,
+        retention_ms: Option<i64>,
     ) -> Result<(u32, Option<TopicPlan>)> {
-        match (self.topic_partitions)(topic) {
-            Some(existing) => match properties.partitions {
-                Some(wanted) if wanted != existing => Err(Error::statement(format!(
-                    "A Kafka topic with the name '{topic}' already exists, with different partition/replica \
-                     configuration than required. KSQL expects {wanted} partitions (topic has {existing})."
-                ))
-                .at(create.name.position)),
-                _ => Ok((existing, None)),
-            },
-            None => {
-                let default = if self.settings.strict() { 1 } else { PARTITIONS_DEFAULT };
-                let partitions = properties.partitions.unwrap_or(default);
-                let plan = TopicPlan { name: topic.to_string(), partitions, retention_ms: properties.retention_ms };
-                Ok((partitions, Some(plan)))
+        match ((self.topic_partitions)(name), properties.partitions) {
+            (Some(existing), Some(wanted)) if wanted != existing => Err(Error::statement(format!(
+                "A Kafka topic with the name '{name}' already exists, with different partition/replica \
+                 configuration than required. KSQL expects {wanted} partitions (topic has {existing})."
+            ))),
+            (Some(existing), _) => Ok((existing, None)),
+            (None, wanted) => {
+                let partitions = wanted.unwrap_or(default);
+                Ok((partitions, Some(TopicPlan { name: name.to_string(), partitions, retention_ms })))
             }
         }
     }

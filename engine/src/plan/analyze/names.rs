@@ -276,10 +276,10 @@ pub(super) fn find_source<'a>(catalog: &'a Catalog, name: &str) -> Result<&'a So
 
 /// A source that differs from `name` in case only, as ksqlDB points it out.
 pub(super) fn case_hint(catalog: &Catalog, name: &str) -> String {
-    let similar = catalog.sources.keys().find(|k| k.as_str() != name && k.eq_ignore_ascii_case(name));
-    match similar {
+    let mut others = catalog.sources.keys().map(AsRef::<str>::as_ref).filter(|other| *other != name);
+    match others.find(|other| other.eq_ignore_ascii_case(name)) {
         None => String::new(),
-        Some(similar) if *similar == similar.to_uppercase() => {
+        Some(similar) if similar == similar.to_uppercase() => {
             format!("\nDid you mean {similar}? Hint: try removing double quotes from the source name.")
         }
         Some(similar) => format!(

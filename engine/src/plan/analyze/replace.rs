@@ -98,8 +98,11 @@ fn changed(old: &[Column], new: &[Column]) -> Vec<Column> {
 
 /// Whether a query may go on where the one that made `sink` stands, with its state.
 pub(super) fn check_query_upgrade(planner: &Planner<'_>, sink: &str, new: &Plan) -> Result<()> {
-    let existing =
-        planner.catalog.source(sink).and_then(|s| s.created_by.as_ref()).and_then(|id| planner.catalog.queries.get(id));
+    let existing = planner
+        .catalog
+        .source(sink)
+        .and_then(|s| s.created_by.as_ref())
+        .and_then(|id| planner.catalog.queries.get(id.as_str()));
     let Some(existing) = existing else {
         return Ok(());
     };

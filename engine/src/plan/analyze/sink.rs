@@ -48,13 +48,7 @@ impl Planner<'_> {
         } else {
             key_format
         };
-        let wrap_single = formats::wrapping(
-            value_format.name,
-            schema.value.len(),
-            properties.wrap_single,
-            self.wrap_single_default(),
-        )?;
-        let value_format = FormatSpec { wrap_single, ..value_format };
+        let value_format = self.wrapped(value_format, &schema, &properties)?;
         formats::check_key_types(&schema.key)?;
         if self.settings.strict() {
             check_state_formats(&planned.root, &value_format)?;
@@ -173,20 +167,10 @@ impl Planner<'_> {
         inherited: u32,
         root: &Step,
     ) -> Result<(u32, Option<TopicPlan>)> {
-        if let Some(existing) = (self.topic_partitions)(topic) {
-            return match properties.partitions {
-                Some(wanted) if wanted != existing => Err(Error::statement(format!(
-                    "A Kafka topic with the name '{topic}' already exists, with different partition/replica \
-                     configuration than required. KSQL expects {wanted} partitions (topic has {existing})."
-                ))),
-                _ => Ok((existing, None)),
-            };
-        }
         let default = self.settings.integer("ksql.sink.partitions").and_then(|n| u32::try_from(n).ok());
-        let partitions = properties.partitions.or(default.filter(|n| *n > 0)).unwrap_or(inherited);
         // A windowed table's rows must stay as long as its windows can be asked for.
         let retention_ms = properties.retention_ms.map(|ms| ms.max(window_retention_ms(root).unwrap_or(ms)));
-        Ok((partitions, Some(TopicPlan { name: topic.to_string(), partitions, retention_ms })))
+        self.topic(topic, properties, default.filter(|n| *n > 0).unwrap_or(inherited), retention_ms)
     }
 }
 

@@ -60,14 +60,14 @@ impl World {
                 Statement::Query(query) => Planned::Pull(planner.pull(query)?),
                 alter @ Statement::AlterSource { .. } => {
                     let altered = planner.alter_source(alter)?;
-                    self.catalog.sources.insert(altered.name.clone(), altered);
+                    self.catalog.sources.insert(altered.name.as_str().into(), altered.into());
                     Planned::Source
                 }
                 other => panic!("no plan for {other:?}"),
             };
             if let Some(made) = made {
                 self.topics.extend(made.create_topic.map(|t| (t.name, t.partitions)));
-                self.catalog.sources.insert(made.source.name.clone(), made.source);
+                self.catalog.sources.insert(made.source.name.as_str().into(), made.source.into());
             }
         }
         Ok(last)
