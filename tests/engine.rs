@@ -193,7 +193,10 @@ fn a_replaced_query_says_which_steps_start_empty() {
     };
     let same = replace("CREATE OR REPLACE TABLE c AS SELECT id, v FROM t WHERE v > 2;");
     assert!(!same.contains("start without"), "{same}");
-    let wider = replace("CREATE OR REPLACE TABLE c AS SELECT id, v, ROWTIME AS stamp FROM t WHERE v > 2;");
+    replace("ALTER TABLE t ADD COLUMN x INT;");
+    let added = replace("CREATE OR REPLACE TABLE c AS SELECT id, v, x FROM t WHERE v > 3;");
+    assert!(!added.contains("start without"), "{added}");
+    let wider = replace("CREATE OR REPLACE TABLE c AS SELECT id, v, x, ROWTIME AS stamp FROM t WHERE v > 2;");
     assert!(wider.contains("these steps start without earlier rows: table T with columns ID, V"), "{wider}");
 }
 
@@ -237,4 +240,33 @@ fn a_foreign_key_join_finds_its_rows_over_partitions_and_restarts() {
     let items = |id: i64| if id % 7 == 1 { 9 } else { id % 7 };
     assert_eq!(run(&mut session, select).expect("it runs"), bill(&prices, &items));
     engine.close().expect("it closes");
+}
+
+#[test]
+fn rows_from_before_a_column_was_added_are_still_taken_back() {
+    for folder in [None, Some(tempfile::tempdir().expect("a folder"))] {
+        let config = folder.as_ref().map_or_else(EngineConfig::memory, |f| EngineConfig::directory(f.path()));
+        let engine = Engine::open(config).expect("it opens");
+        let mut session = engine.session(Access::default());
+        run(
+            &mut session,
+            "CREATE TABLE t (id INT PRIMARY KEY, v INT) WITH (KAFKA_TOPIC='t', VALUE_FORMAT='JSON', PARTITIONS=1);
+             CREATE TABLE c AS SELECT id, v FROM t WHERE v > 1;
+             INSERT INTO t VALUES (1, 5); INSERT INTO t VALUES (2, 6);",
+        )
+        .expect("it runs");
+        assert_eq!(run(&mut session, "SELECT id, v FROM c ORDER BY id;").expect("it runs"), ["1|5", "2|6"]);
+        run(
+            &mut session,
+            "ALTER TABLE t ADD COLUMN x INT;
+             CREATE OR REPLACE TABLE c AS SELECT id, v, x FROM t WHERE v > 1;
+             INSERT INTO t (id, v, x) VALUES (1, 0, 7); INSERT INTO t (id, v, x) VALUES (3, 8, 9);",
+        )
+        .expect("it runs");
+        assert_eq!(run(&mut session, "SELECT id, v, x FROM c ORDER BY id;").expect("it runs"), ["2|6|", "3|8|9"]);
+        let written: usize = engine.read_topic("C").expect("it reads").iter().map(|(_, r)| r.time.len()).sum();
+        // Two rows, the deletion of the first, and the third.
+        assert_eq!(written, 4);
+        engine.close().expect("it closes");
+    }
 }

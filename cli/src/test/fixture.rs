@@ -39,6 +39,8 @@ pub struct Fixture {
     shapes: BTreeMap<String, Shape>,
     exact: bool,
     drive: Drive,
+    /// Partition and row of records in the order they came, of topics with several partitions.
+    arrivals: BTreeMap<String, Vec<(u32, usize)>>,
 }
 
 #[derive(Debug, Clone)]
@@ -88,7 +90,7 @@ impl Fixture {
             session.set(name, &plain(value)).map_err(|e| broken("a property is refused", &e))?;
         }
         let exact = properties.get(EXACT_NUMBERS).is_none_or(|v| plain(v) != "false");
-        Ok(Self { engine, session, shapes: BTreeMap::new(), exact, drive })
+        Ok(Self { engine, session, shapes: BTreeMap::new(), exact, drive, arrivals: BTreeMap::new() })
     }
 
     /// Makes the topics a case takes for granted: those it lists, those its statements read, those of its inputs.
@@ -189,7 +191,29 @@ impl Fixture {
         self.engine.topics().iter().find(|t| t.name == topic).map_or(1, |t| t.partitions)
     }
 
-    /// All records of a topic, by partition and offset. A topic that does not exist holds none.
+    /// Notes which records have come to these topics since it was last called: a case states the records of all partitions
+    /// in the order they came.
+    pub fn note_arrivals(&mut self, topics: &[&str]) -> Result<(), Error> {
+        for topic in topics {
+            let partitions = self.partitions_of(topic);
+            if partitions == 1 {
+                continue;
+            }
+            let mut counts = vec![0; partitions as usize];
+            for (partition, records) in self.engine.read_topic(topic)? {
+                counts[partition as usize] += records.time.len();
+            }
+            let arrivals = self.arrivals.entry(topic.to_string()).or_default();
+            for (partition, count) in (0..).zip(counts) {
+                let known = arrivals.iter().filter(|at| at.0 == partition).count();
+                arrivals.extend((known..count).map(|row| (partition, row)));
+            }
+        }
+        Ok(())
+    }
+
+    /// All records of a topic, as they came if that was noted, otherwise by partition and offset. A topic that does not
+    /// exist holds none.
     pub fn read(&self, topic: &str) -> Result<Vec<Actual>, Failure> {
         if !self.engine.topics().iter().any(|t| t.name == topic) {
             return Ok(Vec::new());
@@ -199,10 +223,18 @@ impl Fixture {
         let mut records = Vec::new();
         for (partition, encoded) in partitions {
             for row in 0..encoded.time.len() {
-                records.push(shape.render(topic, partition, &encoded, row));
+                records.push((partition, shape.render(topic, partition, &encoded, row)));
             }
         }
-        Ok(records)
+        if let Some(arrivals) = self.arrivals.get(topic) {
+            let mut rows: BTreeMap<u32, usize> = BTreeMap::new();
+            records.sort_by_cached_key(|(partition, _)| {
+                let row = rows.entry(*partition).or_default();
+                *row += 1;
+                arrivals.iter().position(|at| *at == (*partition, *row - 1))
+            });
+        }
+        Ok(records.into_iter().map(|(_, record)| record).collect())
     }
 
     pub fn sources_json(&self) -> Vec<Value> {

@@ -22,6 +22,7 @@ mod compare;
 mod fixture;
 mod load;
 mod post;
+mod proto_text;
 mod records;
 mod report;
 mod rest;

@@ -95,7 +95,8 @@ fn judge_error(case: &Case, raised: &Raised) -> Result<(), Failure> {
 }
 
 /// `partitions` are those of the inputs.
-fn step(case: &Case, fixture: &Fixture, partitions: &[u32]) -> Result<(), Error> {
+fn step(case: &Case, fixture: &mut Fixture, partitions: &[u32]) -> Result<(), Error> {
+    let outputs = output_topics(case);
     let fed: BTreeSet<&str> = case.inputs.iter().map(|r| r.topic.as_str()).collect();
     let catalog = fixture.catalog();
     for query in catalog.queries_in_order() {
@@ -104,12 +105,14 @@ fn step(case: &Case, fixture: &Fixture, partitions: &[u32]) -> Result<(), Error>
         let inputs = case.inputs.iter().zip(partitions).filter(|(r, _)| topics.contains(r.topic.as_str()));
         for (input, partition) in inputs {
             fixture.engine.step(&query.id, &input.topic, *partition, 1)?;
+            fixture.note_arrivals(&outputs)?;
         }
         let mut done = BTreeSet::new();
         for source in sources.iter().filter(|s| !fed.contains(s.topic.as_str())) {
             if done.insert(source.topic.as_str()) {
                 for partition in 0..source.partitions {
                     fixture.engine.step(&query.id, &source.topic, partition, usize::MAX)?;
+                    fixture.note_arrivals(&outputs)?;
                 }
             }
         }

@@ -2,7 +2,7 @@
 //!
 //! 1. Topics are made. All statements before the first SELECT go to `/ksql` in one request.
 //! 2. Inputs are appended. (With `waitForActivePushQuery` after the query has started.)
-//! 3. Each SELECT goes to `/query`. Answers are compared as sets of rows; queries read from the beginning.
+//! 3. Each SELECT goes to `/query`; where the case states answers in Protobuf, all of them once more, asked for in it. Answers are compared as sets of rows; queries read from the beginning.
 //!
 //! The engine runs freely, so a pull query may be early: it is asked again until its answer fits or
 //! [`PATIENCE`] is over.
@@ -20,6 +20,7 @@ use ureq::Agent;
 use super::case::{Case, text};
 use super::compare::{Fractions, difference};
 use super::fixture::{Drive, Fixture};
+use super::proto_text::readable;
 use super::records::{at_least_outputs, render_outputs};
 use super::report::{Failure, Raised, RaisedKind, Report};
 
@@ -33,6 +34,7 @@ const PUSH_START: Duration = Duration::from_millis(400);
 /// A query without an end ends here.
 const REQUEST_TIME_MAX: Duration = Duration::from_secs(8);
 const V1_JSON: &str = "application/vnd.ksql.v1+json";
+const V1_PROTOBUF: &str = "application/vnd.ksql.v1+protobuf";
 
 pub fn run(case: &Case) -> Report {
     let mut report = Report { responses: Some(Vec::new()), ..Report::default() };
@@ -94,14 +96,9 @@ fn run_in(case: &Case, fixture: &mut Fixture, report: &mut Report) -> Result<(),
     if !case.push_first {
         fixture.produce(&case.inputs)?;
     }
+    let mut schemas = Vec::new();
     for (i, sql) in queries.iter().enumerate() {
-        let wanted = match expected.next() {
-            Some(response) => match response.get("query") {
-                Some(rows) => Some(rows),
-                None => return Err(Failure::differs("answers in protobuf are not supported")),
-            },
-            None => None,
-        };
+        let wanted = expected.next().and_then(|response| response.get("query"));
         let request = json!({"ksql": sql, "streamsProperties": properties});
         let statement = admin.len() + i;
         let (answer, difference) = ask_until_right(case, fixture, &door, &request, sql, wanted)?;
@@ -112,12 +109,21 @@ fn run_in(case: &Case, fixture: &mut Fixture, report: &mut Report) -> Result<(),
         if let Some(difference) = difference {
             return Err(Failure::differs(format!("statement {statement}: {difference}")));
         }
+        schemas.push(text(&answer.body[0]["header"], "schema").unwrap_or_default());
     }
     if case.expected_error.is_some() {
         return Err(Failure::differs("no error raised"));
     }
-    if expected.next().is_some_and(|r| r.get("queryProto").is_some()) {
-        return Err(Failure::differs("answers in protobuf are not supported"));
+    let in_protobuf = expected.filter_map(|response| response.get("queryProto"));
+    for ((sql, schema), wanted) in queries.iter().zip(&schemas).zip(in_protobuf) {
+        let request = json!({"ksql": sql, "streamsProperties": properties});
+        let answer = door.ask_for(V1_PROTOBUF, "/query", &request)?;
+        let body =
+            if answer.status == 200 { readable(&answer.body, schema).map_err(Failure::differs)? } else { answer.body };
+        keep(report, answer.status, &body);
+        if let Some(difference) = rows_differ(wanted, &body, sql) {
+            return Err(Failure::differs(format!("in protobuf: {difference}")));
+        }
     }
     // Outputs may still be on their way.
     until_right(|| at_least_outputs(case, fixture).err()).map_or(Ok(()), Err)
@@ -255,6 +261,9 @@ fn rows_differ(expected: &Value, actual: &Value, statement: &str) -> Option<Stri
     let mut left: Vec<&Value> = actual.iter().filter(is_row).collect();
     for wanted in expected.iter().filter(is_row) {
         let fits = |found: &&Value| {
+            if wanted["row"].is_string() {
+                return wanted["row"] == found["row"];
+            }
             let tombstone = |row: &Value| row["row"]["tombstone"].as_bool().unwrap_or(false);
             let (a, b) = (&wanted["row"]["columns"], &found["row"]["columns"]);
             difference(a, b, Fractions::Nearly).is_none() && tombstone(wanted) == tombstone(found)
@@ -316,9 +325,13 @@ impl Door {
     }
 
     fn ask(&self, path: &str, body: &Value) -> Result<Answer, Failure> {
+        self.ask_for(V1_JSON, path, body)
+    }
+
+    fn ask_for(&self, media: &str, path: &str, body: &Value) -> Result<Answer, Failure> {
         let failed = |e: ureq::Error| Failure::other(format!("{path}: {e}"));
         let request = self.agent.post(format!("http://{}{path}", self.address));
-        let request = request.header("Content-Type", V1_JSON).header("Accept", V1_JSON);
+        let request = request.header("Content-Type", V1_JSON).header("Accept", media);
         let mut response = request.send(body.to_string()).map_err(failed)?;
         let status = response.status().as_u16();
         let text = response.body_mut().read_to_string().map_err(failed)?;

@@ -13,7 +13,7 @@ pub mod json;
 mod kafka;
 mod none;
 pub mod number;
-mod protobuf;
+pub mod protobuf;
 mod records;
 pub mod sniff;
 pub mod temporal;

@@ -16,6 +16,7 @@
 //! in a message of one field (our choice; Protobuf has no such thing). Unknown fields are skipped, the last of several
 //! values wins.
 
+pub mod schema;
 mod wire;
 
 use std::collections::HashMap;

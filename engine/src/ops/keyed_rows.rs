@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, new_null_array};
 use arrow::buffer::BooleanBuffer;
 use arrow::datatypes::{DataType, Int64Type};
 
@@ -184,7 +184,12 @@ impl KeyedRows {
         for table in &changes.tables {
             let deleted = table.rows.column(1).as_boolean().values().clone();
             let long = |i: usize| table.rows.column(i).as_primitive::<Int64Type>().clone();
-            let columns = Self::row_columns(table).to_vec();
+            let mut columns = Self::row_columns(table).to_vec();
+            // Columns that the table has had added since are null in its older rows.
+            let added = self.rows.schema().fields().iter().skip(columns.len());
+            columns.extend(
+                added.map(|field| new_null_array(field.data_type(), table.rows.num_rows())).collect::<Vec<_>>(),
+            );
             let rows = Rows {
                 window: self.windowed.then(|| Windows { start: long(3), end: long(4) }),
                 null_value: some_bits(deleted),

@@ -1,8 +1,8 @@
 //! Which state the new form of a query takes over.
 //!
 //! A step with state keeps it in a *store*, by a number that the query gives out once. `CREATE OR REPLACE` lowers the new
-//! plan and matches steps by their definition (key, window, aggregates; sides of a join; columns of a table): a matched
-//! step goes on with the store of the old one, any other gets a new number and starts empty.
+//! plan and matches steps by their definition (key, window, aggregates; sides of a join; columns of a table, to which some
+//! may have been added): a matched step goes on with the store of the old one, any other gets a new number and starts empty.
 //!
 //! ```text
 //! old   table T → store 0    GROUP BY K: COUNT(*) → store 1
@@ -35,12 +35,11 @@ impl Stores {
     /// The stores of `new`, which goes on where `old` with these stores is, and the names of steps that start empty.
     pub fn adopted(&self, old: &Plan, new: &Plan) -> Result<(Stores, Vec<String>)> {
         let before = stateful_steps(&lower(old)?);
-        let mut free: Vec<(String, u32)> =
-            before.into_iter().map(|step| step.definition).zip(self.of_steps.iter().copied()).collect();
+        let mut free: Vec<_> = before.into_iter().zip(self.of_steps.iter().copied()).collect();
         let mut stores = Stores { of_steps: Vec::new(), next: self.next };
         let mut empty = Vec::new();
         for step in stateful_steps(&lower(new)?) {
-            match free.iter().position(|(definition, _)| *definition == step.definition) {
+            match free.iter().position(|(old, _)| step.continues(old)) {
                 Some(found) => stores.of_steps.push(free.remove(found).1),
                 None => {
                     stores.of_steps.push(stores.next);

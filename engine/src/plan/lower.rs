@@ -41,7 +41,7 @@ use crate::ops::stream_table::StreamTableJoin;
 use crate::ops::table_table::TableTableJoin;
 use crate::ops::window_aggregate::WindowAggregate;
 use crate::ops::{InputId, Operator};
-use crate::schema::Schema;
+use crate::schema::{Column, RESERVED_COLUMNS, Schema};
 
 /// A straight piece of a query between topics.
 pub struct Stage {
@@ -413,6 +413,19 @@ pub(crate) struct StatefulStep {
     pub name: String,
     /// All that its state depends on, as text: two steps of the same definition may take each other's state.
     pub definition: String,
+    /// What a table's rows look like: those of a table that has had columns added at its end may be taken over, too.
+    pub rows: Schema,
+}
+
+impl StatefulStep {
+    /// Whether this step may go on with the state of `old`. Columns added are null in its rows, which pseudo-columns never
+    /// are.
+    pub fn continues(&self, old: &StatefulStep) -> bool {
+        let is_pseudo = |column: &Column| RESERVED_COLUMNS.iter().any(|reserved| column.name.ends_with(reserved));
+        self.definition == old.definition
+            && self.rows.key == old.rows.key
+            && self.rows.value.strip_prefix(&old.rows.value[..]).is_some_and(|added| !added.iter().any(is_pseudo))
+    }
 }
 
 /// The steps with state in their order, which is that of [`Stage::use_stores`].
@@ -495,11 +508,13 @@ impl Spec {
         let join = |what: &str, kind: &JoinKind, detail: serde_json::Value, sides: &[&Schema]| StatefulStep {
             name: format!("the {what} join"),
             definition: serde_json::json!([what, kind, detail, sides]).to_string(),
+            rows: Schema::default(),
         };
         match self {
             Spec::SourceTable { source, schema, windowed, .. } => StatefulStep {
                 name: format!("table {source} with columns {}", columns(schema)),
-                definition: serde_json::json!(["table", source, schema, windowed]).to_string(),
+                definition: serde_json::json!(["table", source, windowed]).to_string(),
+                rows: schema.clone(),
             },
             Spec::Aggregate { aggregate, .. } => {
                 // Not the names of outputs: state knows them by position.
@@ -511,6 +526,7 @@ impl Spec {
                 StatefulStep {
                     name: format!("GROUP BY {}", columns(&Schema::new(grouped_schema(aggregate).key, vec![]))),
                     definition: serde_json::json!(["aggregate", sources, key, calls, detail]).to_string(),
+                    rows: Schema::default(),
                 }
             }
             Spec::StreamTable { kind, right, right_windowed, .. } => {

@@ -24,10 +24,12 @@ pub(crate) enum Media {
     Delimited,
     /// `application/x-ndjson`: one object a row.
     Ndjson,
+    /// `application/vnd.ksql.v1+protobuf`: JSON around rows that are Protobuf messages.
+    Protobuf,
 }
 
 impl Media {
-    const ALL: [Media; 4] = [Media::V1, Media::Json, Media::Delimited, Media::Ndjson];
+    const ALL: [Media; 5] = [Media::V1, Media::Json, Media::Delimited, Media::Ndjson, Media::Protobuf];
 
     pub const fn name(self) -> &'static str {
         match self {
@@ -35,6 +37,7 @@ impl Media {
             Media::Json => "application/json",
             Media::Delimited => "application/vnd.ksqlapi.delimited.v1",
             Media::Ndjson => "application/x-ndjson",
+            Media::Protobuf => "application/vnd.ksql.v1+protobuf",
         }
     }
 

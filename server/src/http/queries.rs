@@ -35,10 +35,11 @@ pub(crate) async fn query(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let form = match negotiate(&headers, &[Media::V1, Media::Json, Media::Delimited, Media::Ndjson])? {
+    let form = match negotiate(&headers, &[Media::V1, Media::Json, Media::Delimited, Media::Ndjson, Media::Protobuf])? {
         Media::V1 | Media::Json => RowForm::StreamedRows,
         Media::Delimited => RowForm::Delimited,
         Media::Ndjson => RowForm::Ndjson,
+        Media::Protobuf => RowForm::Protobuf,
     };
     let request = SqlRequest::read(&headers, body, shared.options.body_bytes_max).await?;
     answer(shared, request, form, true).await
@@ -49,11 +50,12 @@ pub(crate) async fn query_stream(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let form = match negotiate(&headers, &[Media::Delimited, Media::Json, Media::V1, Media::Ndjson])? {
+    let form = match negotiate(&headers, &[Media::Delimited, Media::Json, Media::V1, Media::Ndjson, Media::Protobuf])? {
         Media::Delimited => RowForm::Delimited,
         Media::Json => RowForm::JsonArray,
         Media::V1 => RowForm::StreamedRows,
         Media::Ndjson => RowForm::Ndjson,
+        Media::Protobuf => RowForm::Protobuf,
     };
     let request = SqlRequest::read(&headers, body, shared.options.body_bytes_max).await?;
     answer(shared, request, form, false).await
@@ -83,7 +85,7 @@ async fn answer(
         },
     };
     let query_id = HeaderValue::from_str(&stream.query_id).map_err(|_| Error::internal("a query id is not ASCII"))?;
-    let writer = RowWriter::new(form, stream.kind, stream.columns.clone());
+    let writer = RowWriter::new(form, stream.kind, stream.columns.clone())?;
     let mut out = Vec::new();
     writer.header(&stream.query_id, &mut out);
     let rows = Rows { stream, writer, out, rest: None, ended: false, _running: running };

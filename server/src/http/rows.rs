@@ -1,10 +1,11 @@
-//! The four ways rows are written.
+//! The five ways rows are written.
 //!
 //! | form | header | row | end |
 //! |---|---|---|---|
 //! | delimited | `{"queryId":…,"columnNames":[…],"columnTypes":[…]}` | `["a",1]` | nothing |
 //! | JSON array | the same, in an array | the same | `]` |
 //! | v1+json | `[{"header":{"queryId":…,"schema":"`K` STRING KEY"}},` | `{"row":{"columns":["a",1]}},` | `{"finalMessage":"Limit Reached"}]` |
+//! | protobuf | `[{"header":{"queryId":…,"protoSchema":…}},` | `{"row":{"protobufBytes":"CAE="}},` | as v1+json |
 //! | NDJSON | none | `{"K":"a","V":1}` | nothing |
 //!
 //! One element a line. An array is well formed at any end. In an endless query each row's line is complete as soon as
@@ -12,10 +13,15 @@
 
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use headwater_engine::Error;
 use headwater_engine::format::json::write::Writer;
 use headwater_engine::format::json::{JsonStyle, write_string};
+use headwater_engine::format::protobuf::schema::proto3;
+use headwater_engine::format::{self, FormatName, FormatRef, FormatSpec, Side};
 use headwater_engine::results::{EndReason, ResultColumn, ResultKind};
+use headwater_engine::schema::Column;
 use serde_json::{Map, Value, json};
 
 use super::errors::{code_of, error_message};
@@ -26,6 +32,7 @@ pub(crate) enum RowForm {
     Delimited,
     JsonArray,
     StreamedRows,
+    Protobuf,
     Ndjson,
     /// PRINT: the lines as they are.
     Lines,
@@ -35,20 +42,35 @@ pub(crate) struct RowWriter {
     form: RowForm,
     kind: ResultKind,
     columns: Vec<ResultColumn>,
+    /// Rows as Protobuf messages; only for that form.
+    messages: Option<FormatRef>,
 }
 
 impl RowWriter {
-    pub fn new(form: RowForm, kind: ResultKind, columns: Vec<ResultColumn>) -> Self {
-        Self { form, kind, columns }
+    /// The error says which column a Protobuf message cannot hold.
+    pub fn new(form: RowForm, kind: ResultKind, columns: Vec<ResultColumn>) -> Result<Self, Error> {
+        let messages = match form {
+            RowForm::Protobuf => {
+                let spec = FormatSpec::new(FormatName::ProtobufNosr);
+                Some(format::create(&spec, &declared(&columns), Side::Value)?)
+            }
+            _ => None,
+        };
+        Ok(Self { form, kind, columns, messages })
     }
 
     fn is_array(&self) -> bool {
-        matches!(self.form, RowForm::JsonArray | RowForm::StreamedRows)
+        self.form == RowForm::JsonArray || self.is_streamed_rows()
+    }
+
+    /// ksqlDB's rows, each an object that says what it is.
+    fn is_streamed_rows(&self) -> bool {
+        matches!(self.form, RowForm::StreamedRows | RowForm::Protobuf)
     }
 
     /// Whether elements are followed by their comma instead of preceded.
     fn comma_follows(&self) -> bool {
-        self.form == RowForm::StreamedRows && self.kind == ResultKind::Push
+        self.is_streamed_rows() && self.kind == ResultKind::Push
     }
 
     fn begin_element(&self, out: &mut Vec<u8>) {
@@ -73,6 +95,10 @@ impl RowWriter {
             RowForm::StreamedRows => {
                 let header = json!({"header": {"queryId": query_id, "schema": self.schema_text()}});
                 write_json(&header, out);
+            }
+            RowForm::Protobuf => {
+                let schema = proto3(&declared(&self.columns));
+                write_json(&json!({"header": {"queryId": query_id, "protoSchema": schema}}), out);
             }
             RowForm::Delimited | RowForm::JsonArray => {
                 let names: Vec<&str> = self.columns.iter().map(|c| c.name.as_str()).collect();
@@ -102,12 +128,40 @@ impl RowWriter {
         bytes_max: usize,
         out: &mut Vec<u8>,
     ) -> Result<usize, Error> {
+        if let Some(messages) = &self.messages {
+            return self.message_rows(messages, batch, tombstones, first, bytes_max, out);
+        }
         let columns = self.columns.iter().zip(batch.columns());
         let cells = columns.map(|(column, array)| Writer::new(&column.ty, array.as_ref(), JsonStyle::Iso));
         let cells: Vec<Writer<'_>> = cells.collect::<Result<_, _>>()?;
         let mut row = first;
         while row < batch.num_rows() && out.len() < bytes_max {
             self.row(&cells, tombstones.is_some_and(|t| t.value(row)), row, out);
+            row += 1;
+        }
+        Ok(row)
+    }
+
+    fn message_rows(
+        &self,
+        messages: &FormatRef,
+        batch: &RecordBatch,
+        tombstones: Option<&BooleanBuffer>,
+        first: usize,
+        bytes_max: usize,
+        out: &mut Vec<u8>,
+    ) -> Result<usize, Error> {
+        let bytes = messages.encode(batch.slice(first, batch.num_rows() - first).columns(), None)?.bytes;
+        let mut row = first;
+        while row < batch.num_rows() && out.len() < bytes_max {
+            let mut fields = Map::new();
+            fields.insert("protobufBytes".into(), BASE64.encode(bytes.value(row - first)).into());
+            if tombstones.is_some_and(|t| t.value(row)) {
+                fields.insert("tombstone".into(), true.into());
+            }
+            self.begin_element(out);
+            write_json(&json!({"row": fields}), out);
+            self.end_element(out);
             row += 1;
         }
         Ok(row)
@@ -131,7 +185,8 @@ impl RowWriter {
                 }
                 out.extend_from_slice(if deleted { br#","@tombstone":true}"# } else { b"}" });
             }
-            RowForm::Lines => {}
+            // Messages are written whole, see `message_rows`.
+            RowForm::Lines | RowForm::Protobuf => {}
         }
         self.end_element(out);
     }
@@ -144,12 +199,12 @@ impl RowWriter {
     /// The end of a query; `rejected` records could not be read and are missing from the rows.
     pub fn end(&self, reason: EndReason, rejected: u64, out: &mut Vec<u8>) {
         let message = match (self.kind, reason) {
-            _ if self.form != RowForm::StreamedRows => None,
+            _ if !self.is_streamed_rows() => None,
             (ResultKind::Push | ResultKind::PullStream, EndReason::LimitReached) => Some("Limit Reached"),
             (ResultKind::Push | ResultKind::PullStream, _) => Some("Query Completed"),
             _ => None,
         };
-        if rejected > 0 && self.form == RowForm::StreamedRows {
+        if rejected > 0 && self.is_streamed_rows() {
             let left_out = format!("{rejected} records could not be read and were left out");
             self.begin_element(out);
             write_json(&json!({"finalMessage": left_out}), out);
@@ -167,7 +222,7 @@ impl RowWriter {
         let message = Value::Object(error_message(error, code_of(error.kind())));
         self.begin_element(out);
         match self.form {
-            RowForm::StreamedRows => {
+            RowForm::StreamedRows | RowForm::Protobuf => {
                 write_json(&Value::Object(Map::from_iter([("errorMessage".to_string(), message)])), out);
             }
             _ => write_json(&message, out),
@@ -190,9 +245,15 @@ impl RowForm {
             RowForm::Delimited | RowForm::Lines => Media::Delimited,
             RowForm::JsonArray => Media::Json,
             RowForm::StreamedRows => Media::V1,
+            RowForm::Protobuf => Media::Protobuf,
             RowForm::Ndjson => Media::Ndjson,
         }
     }
+}
+
+/// The result's columns as a format takes them.
+fn declared(columns: &[ResultColumn]) -> Vec<Column> {
+    columns.iter().map(|column| Column::new(&column.name, column.ty.clone())).collect()
 }
 
 fn values(cells: &[Writer<'_>], row: usize, out: &mut Vec<u8>) {
@@ -229,7 +290,7 @@ mod tests {
         let v: ArrayRef = Arc::new(Int64Array::from(vec![Some(9_007_199_254_740_993), None]));
         let batch = RecordBatch::try_from_iter([("K", k), ("V", v)]).unwrap();
         let deleted = BooleanBuffer::from(vec![false, true]);
-        let writer = RowWriter::new(form, kind, columns);
+        let writer = RowWriter::new(form, kind, columns).unwrap();
         let mut out = Vec::new();
         writer.header("q1", &mut out);
         assert_eq!(writer.rows(&batch, Some(&deleted), 0, usize::MAX, &mut out).unwrap(), 2);
@@ -259,6 +320,17 @@ mod tests {
     }
 
     #[test]
+    fn rows_as_protobuf_messages() {
+        assert_eq!(
+            written(RowForm::Protobuf, ResultKind::Pull, EndReason::Completed),
+            "[{\"header\":{\"queryId\":\"q1\",\"protoSchema\":\"syntax = \\\"proto3\\\";\\n\\nmessage ConnectDefault1 {\\n  \
+             string K = 1;\\n  int64 V = 2;\\n}\\n\"}},\n\
+             {\"row\":{\"protobufBytes\":\"CgFhEIGAgICAgIAQ\"}},\n\
+             {\"row\":{\"protobufBytes\":\"CgFi\",\"tombstone\":true}}]\n"
+        );
+    }
+
+    #[test]
     fn delimited_rows_are_lines() {
         assert_eq!(
             written(RowForm::Delimited, ResultKind::Push, EndReason::LimitReached),
@@ -277,7 +349,7 @@ mod tests {
 
     #[test]
     fn arrays_are_well_formed_at_every_end() {
-        for form in [RowForm::StreamedRows, RowForm::JsonArray] {
+        for form in [RowForm::StreamedRows, RowForm::Protobuf, RowForm::JsonArray] {
             for kind in [ResultKind::Push, ResultKind::Pull, ResultKind::PullStream, ResultKind::Batch] {
                 for reason in [EndReason::Completed, EndReason::LimitReached, EndReason::Cancelled] {
                     let text = written(form, kind, reason);
