@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use headwater_engine::clock::Stopwatch;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::exit::Exit;
 
@@ -18,36 +19,36 @@ static LISTENING: OnceLock<()> = OnceLock::new();
 const PRESSES_TO_LEAVE: u32 = 3;
 const PRESSES_WITHIN: Duration = Duration::from_secs(2);
 
-/// Starts listening; later calls do nothing.
+/// Starts listening; later calls do nothing. On return a press is heard, however late the thread that counts it runs.
 pub fn listen() {
     LISTENING.get_or_init(|| {
-        let listener = std::thread::Builder::new().name("ctrl-c".into()).spawn(wait_for_presses);
-        if let Err(error) = listener {
+        if let Err(error) = start() {
             tracing::warn!(%error, "Ctrl-C will end the process at once");
         }
     });
 }
 
-fn wait_for_presses() {
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_io().build() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            tracing::warn!(%error, "Ctrl-C will end the process at once");
-            return;
-        }
+fn start() -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let presses = {
+        let _entered = runtime.enter();
+        signal(SignalKind::interrupt())?
     };
-    runtime.block_on(async {
-        let mut presses: Vec<Stopwatch> = Vec::new();
-        while tokio::signal::ctrl_c().await.is_ok() {
-            PRESSED.store(true, Ordering::Release);
-            presses.retain(|press| press.elapsed() < PRESSES_WITHIN);
-            presses.push(Stopwatch::start());
-            if presses.len() as u32 >= PRESSES_TO_LEAVE {
-                eprintln!();
-                std::process::exit(Exit::Interrupted as i32);
-            }
+    std::thread::Builder::new().name("ctrl-c".into()).spawn(move || runtime.block_on(count(presses)))?;
+    Ok(())
+}
+
+async fn count(mut presses: Signal) {
+    let mut recent: Vec<Stopwatch> = Vec::new();
+    while presses.recv().await.is_some() {
+        PRESSED.store(true, Ordering::Release);
+        recent.retain(|press| press.elapsed() < PRESSES_WITHIN);
+        recent.push(Stopwatch::start());
+        if recent.len() as u32 >= PRESSES_TO_LEAVE {
+            eprintln!();
+            std::process::exit(Exit::Interrupted as i32);
         }
-    });
+    }
 }
 
 pub fn pressed() -> bool {

@@ -7,7 +7,7 @@
 //! | the task | commits |
 //! |---|---|
 //! | has nothing more to read | now |
-//! | has more to read | after [`BACKLOG_INTERVAL`], [`GROUP_ROWS_MAX`] rows read, or [`GROUP_BYTES_DUE`] bytes written |
+//! | has more to read | after `BACKLOG_INTERVAL`, `GROUP_ROWS_MAX` rows read, or `GROUP_BYTES_DUE` bytes written |
 //! | compacts (`cache.max.bytes.buffering`, `emit.buffer.ms`) | after that time, when the cache is full, or by bytes written |
 //!
 //! Compacting, results are held back until the group is committed: then the last change per key leaves.

@@ -34,6 +34,9 @@ use crate::state::StateChanges;
 
 const RIGHT_TABLE: u32 = 1;
 
+/// Memory of an entry of the order beside its bytes: pointer, length, slot, and its share of a node.
+const PLACE_BYTES: usize = 32;
+
 pub struct ForeignKeyRight {
     /// Left rows without a right one are kept.
     outer: bool,
@@ -44,6 +47,8 @@ pub struct ForeignKeyRight {
     subscriptions_schema: SchemaRef,
     /// Slots of the subscriptions by length and bytes of their foreign key, then their left key's bytes.
     in_order: BTreeMap<Box<[u8]>, u32>,
+    /// Approximate memory of `in_order`.
+    order_bytes: usize,
     foreign_keys: RowConverter,
     left_key: FormatRef,
     right: KeyedRows,
@@ -71,6 +76,7 @@ impl ForeignKeyRight {
             subscriptions: KeyedRows::new(&subscriptions, false)?,
             subscriptions_schema: subscriptions.to_arrow(),
             in_order: BTreeMap::new(),
+            order_bytes: 0,
             foreign_keys: RowConverter::new(vec![SortField::new(foreign_key[0].ty.to_arrow())])?,
             left_key: format::create(left_key_format, &left.key, Side::Key)?,
             right: KeyedRows::new(right, false)?,
@@ -143,10 +149,13 @@ impl ForeignKeyRight {
         for row in 0..run.len() {
             let mut place = prefix(foreign_keys.row(row).data());
             place.extend_from_slice(left_keys.value(row));
-            match self.subscriptions.find(&run, row) {
-                Some(slot) => self.in_order.insert(place.into(), slot),
-                None => self.in_order.remove(place.as_slice()),
-            };
+            let bytes = place.len() + PLACE_BYTES;
+            if let Some(slot) = self.subscriptions.find(&run, row) {
+                let known = self.in_order.insert(place.into(), slot).is_some();
+                self.order_bytes += if known { 0 } else { bytes };
+            } else if self.in_order.remove(place.as_slice()).is_some() {
+                self.order_bytes -= bytes;
+            }
         }
         Ok(())
     }
@@ -257,6 +266,6 @@ impl Operator for ForeignKeyRight {
 
     fn state_size(&self) -> (u64, u64) {
         let (subscriptions, right) = (self.subscriptions.size(), self.right.size());
-        (subscriptions.0 + right.0, subscriptions.1 + right.1)
+        (subscriptions.0 + right.0, subscriptions.1 + right.1 + self.order_bytes as u64)
     }
 }

@@ -1,6 +1,6 @@
 //! `headwater load` and COPY … FROM: the records of a file into a source or a bare topic.
 //!
-//! A load reads lines ([`json`]) or records ([`csv`]), types them at the door and writes them in groups. What cannot be
+//! A load reads lines (`json`) or records (`csv`), types them at the door and writes them in groups. What cannot be
 //! read goes to the rejected log with its line and the reason; it never stops the load.
 //!
 //! ```text
