@@ -181,7 +181,7 @@ pub const SETTINGS: &[Setting] = &[
         "task.time.skew.max.ms",
         Integer,
         None,
-        "How far one task of a repartitioned query may run ahead of its siblings in record time; unset: the query's smallest grace period, -1: as far as it can.",
+        "How far one task of a repartitioned query may run ahead of its siblings in record time; unset: until a window would close for their rows, -1: as far as it can.",
     ),
 ];
 

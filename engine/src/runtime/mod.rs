@@ -46,7 +46,7 @@ use pool::{Pool, TaskCell};
 use query::{Progress, QueryShared, QueryState};
 use rejects::{PROCESSING_LOG, rejected_name};
 use scan::Scanner;
-use siblings::{Siblings, skew_max_ms};
+use siblings::{Lead, Siblings};
 use sink::{RepartitionWriter, SinkWriter};
 use task::{FailureTopics, StageRun, Task, TaskBody, TaskOutput, TaskParts, needs_order};
 use typed::{TypedSchema, TypedSchemas};
@@ -227,11 +227,11 @@ impl Runtime {
                 self.build_task(&shared, &definition, &stages, (0..stages.len()).collect(), 0, failures, catalog)?;
             tasks.push((task, last));
         } else {
-            let skew = skew_max_ms(&definition.plan.root, &definition.settings).filter(|_| !self.step);
+            let lead = Lead::of(&definition.plan.root, &definition.settings).filter(|_| !self.step);
             for (index, partitions) in partitions.into_iter().enumerate() {
                 let feeds_topic = matches!(stages[index].output, StageOutput::Repartition { .. });
-                let siblings = skew.filter(|_| feeds_topic && partitions > 1);
-                let siblings = siblings.map(|skew| Siblings::new(self.log.clone(), partitions, skew));
+                let lead = lead.clone().filter(|_| feeds_topic && partitions > 1);
+                let siblings = lead.map(|lead| Siblings::new(self.log.clone(), partitions, lead));
                 for partition in 0..partitions {
                     let mut task = self.build_task(
                         &shared,
