@@ -289,7 +289,7 @@ fn catching_up_over_several_partitions_makes_no_row_late() {
             &mut session,
             &format!(
                 "CREATE TABLE per_place_{round} AS SELECT place, COUNT(*) AS n FROM readings
-                   WINDOW TUMBLING (SIZE 1 SECOND, GRACE PERIOD 0 SECONDS) GROUP BY place;
+                   WINDOW TUMBLING (SIZE 1 SECOND, RETENTION 1 HOUR, GRACE PERIOD 0 SECONDS) GROUP BY place;
                  SELECT COUNT(*) AS windows, SUM(n) AS n FROM per_place_{round};"
             ),
         );
