@@ -7,7 +7,9 @@ use std::fs;
 use std::path::Path;
 
 use datafusion::execution::SessionStateDefaults;
+use headwater_engine::functions::values::text::write_value;
 use headwater_engine::functions::{FunctionInfo, FunctionKind, list};
+use headwater_engine::{Outcome, Result, Session};
 use headwater_tests::sql::{memory_session, run};
 
 #[test]
@@ -34,7 +36,7 @@ fn differences_are_told_of_functions_that_datafusion_has() {
     }
 }
 
-/// Those of scalar functions are run beside the functions.
+/// Aggregates and table functions in continuous queries. Those of scalar functions are run beside the functions.
 #[test]
 fn examples_give_what_they_say() {
     for function in list().iter().filter(|f| f.kind != FunctionKind::Scalar) {
@@ -45,15 +47,53 @@ fn examples_give_what_they_say() {
         for value in split_values(values) {
             run(&mut session, &format!("INSERT INTO s VALUES ({value});")).unwrap_or_else(|e| panic!("{value}: {e}"));
         }
-        let live = match function.kind {
-            FunctionKind::Aggregate => format!(
-                "CREATE TABLE t AS SELECT 1 AS k, CAST({call} AS STRING) AS x FROM s GROUP BY 1; SELECT x FROM t;"
-            ),
-            _ => format!("CREATE STREAM t AS SELECT CAST({call} AS STRING) AS x FROM s; SELECT x FROM t;"),
+        let continuous = match function.kind {
+            FunctionKind::Aggregate => format!("CREATE TABLE t AS SELECT 1 AS k, {call} AS x FROM s GROUP BY 1;"),
+            _ => format!("CREATE STREAM t AS SELECT {call} AS x FROM s;"),
         };
-        let rows = run(&mut session, &live).unwrap_or_else(|e| panic!("{call}: {e}"));
-        assert_eq!(rows.join("; "), gives, "{call} over {values}");
+        let rows = values_of(&mut session, &format!("{continuous} SELECT x FROM t;"));
+        assert_eq!(rows.unwrap_or_else(|e| panic!("{call}: {e}")), gives, "{call} over {values}");
+        if function.kind == FunctionKind::Aggregate {
+            let rows = values_of(&mut session, &format!("SELECT {call} AS x FROM s;"));
+            assert_eq!(rows.unwrap_or_else(|e| panic!("{call}: {e}")), gives, "{call} over {values} in ordinary SQL");
+        }
     }
+}
+
+/// What ordinary SQL can say, it answers the same. (It knows neither `k := v` nor units such as DAYS as arguments.)
+#[test]
+fn scalar_examples_give_the_same_in_ordinary_sql() {
+    let mut session = memory_session();
+    let (mut answered, mut wrong) = (0, Vec::new());
+    for function in list().iter().filter(|f| f.kind == FunctionKind::Scalar) {
+        let example = function.example;
+        let units = ["DAYS", "HOURS", "MINUTES", "MILLISECONDS"];
+        let refused =
+            example.call.contains(":=") || units.iter().any(|unit| example.call.contains(&format!("({unit},")));
+        match values_of(&mut session, &format!("SELECT {} AS x;", example.call)) {
+            Ok(value) if value == example.gives => answered += 1,
+            Err(_) if refused => {}
+            other => wrong.push(format!("{}: {other:?}", example.call)),
+        }
+    }
+    assert!(answered > 100 && wrong.is_empty(), "{answered} answered, {wrong:#?}");
+}
+
+/// The only column of a script's last query as text, `; ` between rows.
+fn values_of(session: &mut Session, sql: &str) -> Result<String> {
+    let mut texts = Vec::new();
+    for statement in session.parse(sql)? {
+        if let Outcome::Query(stream) = session.execute(&statement)? {
+            for batch in stream.collect()? {
+                for row in 0..batch.num_rows() {
+                    let mut text = String::new();
+                    write_value(batch.column(0).as_ref(), row, &mut text);
+                    texts.push(text);
+                }
+            }
+        }
+    }
+    Ok(texts.join("; "))
 }
 
 /// At commas outside brackets.
@@ -81,9 +121,9 @@ fn page() -> String {
     let mut page = String::from(
         "<!-- Written by `HEADWATER_UPDATE_DOCS=1 cargo test functions`; the texts are in engine/src/functions. -->\n\
          # Functions\n\n\
-         One meaning everywhere: in continuous queries, in INSERT VALUES, in pull queries and in ordinary SQL (there\n\
-         without lambdas). Names ignore case. Arguments are widened where no overload fits exactly: INTEGER to BIGINT to\n\
-         DECIMAL to DOUBLE, texts to times. A call that fails gives null and an entry in `PROCESSING_LOG`. `T`, `K`, `V`\n\
+         One meaning everywhere: in continuous queries, in INSERT VALUES, in pull queries and in ordinary SQL. Names\n\
+         ignore case. Arguments are widened where no overload fits exactly: INTEGER to BIGINT to DECIMAL to DOUBLE,\n\
+         texts to times. A call that fails gives null and an entry in `PROCESSING_LOG`. `T`, `K`, `V`\n\
          stand for any type; `…` for any number of arguments. Ordinary SQL knows DataFusion's functions, too, where none\n\
          of these has the name; where both have one, ksqlDB's meaning wins and the difference is told.\n\n\
          The tests run every example; values are shown as `CAST(… AS STRING)` writes them. `SHOW FUNCTIONS` and\n\
@@ -108,9 +148,28 @@ fn page() -> String {
             functions.iter().filter(|f| f.category == *category).for_each(|f| entry(f, heading, &mut page));
         }
     }
-    page.truncate(page.trim_end().len());
-    page.push('\n');
+    ordinary(&all, &mut page);
     page
+}
+
+/// What DataFusion adds in ordinary SQL, by name.
+fn ordinary(ours: &[FunctionInfo], page: &mut String) {
+    let scalar = SessionStateDefaults::default_scalar_functions();
+    let aggregate = SessionStateDefaults::default_aggregate_functions();
+    let window = SessionStateDefaults::default_window_functions();
+    page.push_str("## In ordinary SQL only\n\nDataFusion's, with its meaning; its documentation describes them.\n\n");
+    page.push_str("| kind | functions |\n|---|---|\n");
+    for (kind, names) in [
+        ("scalar", scalar.iter().map(|f| f.name()).collect::<Vec<_>>()),
+        ("aggregate", aggregate.iter().map(|f| f.name()).collect()),
+        ("window", window.iter().map(|f| f.name()).collect()),
+    ] {
+        let mut names: Vec<String> = names.into_iter().map(str::to_uppercase).collect();
+        names.retain(|name| !ours.iter().any(|f| f.name == name));
+        names.sort_unstable();
+        names.dedup();
+        writeln!(page, "| {kind} | {} |", names.join(", ")).expect("memory");
+    }
 }
 
 fn entry(function: &FunctionInfo, heading: &str, page: &mut String) {

@@ -42,6 +42,50 @@ fn statements_may_span_lines_and_errors_show_their_place() {
     shell.exp_eof().unwrap();
 }
 
+/// The process that was given this argument.
+fn process_with(argument: &str) -> u32 {
+    let of = |entry: std::io::Result<std::fs::DirEntry>| {
+        let entry = entry.ok()?;
+        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+        let given = std::fs::read(entry.path().join("cmdline")).ok()?;
+        given.split(|byte| *byte == 0).any(|given| given == argument.as_bytes()).then_some(pid)
+    };
+    std::fs::read_dir("/proc").expect("processes can be listed").find_map(of).expect("the process runs")
+}
+
+/// Ticks of the CPU that a process has used, all threads.
+fn cpu_ticks(pid: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    let fields: Vec<&str> = stat.rsplit(") ").next().expect("fields follow the name").split(' ').collect();
+    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+}
+
+#[test]
+fn ctrl_c_leaves_the_cpu_alone_in_the_middle_of_a_join() {
+    let folder = tempfile::tempdir().unwrap();
+    let lines: String = (0..20_000).map(|i| format!("{{\"ID\":{i},\"V\":{}}}\n", i % 100)).collect();
+    std::fs::write(folder.path().join("rows.json"), lines).unwrap();
+    let data = folder.path().join("data").display().to_string();
+    let mut shell = shell(&["--data", &data]);
+    let copy = format!("{CREATE} COPY s FROM '{}';", folder.path().join("rows.json").display());
+    enter(&mut shell, &copy);
+    shell.exp_string("20000 rows written").unwrap();
+    shell.exp_string(PROMPT).unwrap();
+    enter(&mut shell, "SELECT COUNT(*) AS n FROM s a JOIN s b ON a.v < b.v + 1000 JOIN s c ON a.v < c.v + 1000;");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    shell.send_control('c').unwrap();
+    shell.exp_string("interrupted").unwrap();
+    shell.exp_string(PROMPT).unwrap();
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    let pid = process_with(&data);
+    let before = cpu_ticks(pid);
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    let used = cpu_ticks(pid) - before;
+    assert!(used <= 5, "{used} ticks in half a second after Ctrl-C");
+    shell.send_control('d').unwrap();
+    shell.exp_eof().unwrap();
+}
+
 #[test]
 fn ctrl_c_stops_the_query_and_not_the_shell() {
     let server = Server::start();

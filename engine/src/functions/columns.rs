@@ -158,6 +158,14 @@ fn read<A: Input>(array: &A::Array, row: usize) -> Option<A::Value<'_>> {
     (!array.is_null(row)).then(|| A::value(array, row))
 }
 
+/// One number for each number; nothing can fail, so null rows are computed too and the loop is a plain one.
+pub fn unary<A: ArrowPrimitiveType, R: ArrowPrimitiveType>(
+    args: &[ArrayRef],
+    f: impl Fn(A::Native) -> R::Native,
+) -> Evaluated {
+    Ok(Arc::new(args[0].as_primitive::<A>().unary::<_, R>(f)))
+}
+
 pub fn map1<A: Input, R: Output>(
     args: &[ArrayRef],
     f: impl Fn(A::Value<'_>) -> Result<Option<R::Owned>, String>,

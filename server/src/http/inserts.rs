@@ -28,6 +28,8 @@ use super::request::SqlRequest;
 const ROWS_PER_WRITE_MAX: usize = 4096;
 /// Acknowledgements waiting for a client that does not read them; beyond it no more rows are taken.
 const ACK_CHUNKS_MAX: usize = 16;
+/// Read while rows are being written, at most; then the client waits.
+const READ_AHEAD_BYTES_MAX: usize = 1 << 20;
 /// A client that neither sends nor ends is dropped after this time.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 
@@ -108,12 +110,19 @@ async fn write_rows(shared: Arc<Shared>, (mut session, target): (Session, String
             }
         };
         let target = target.clone();
-        let written = shared
-            .blocking(move |_| {
-                let results = insert(&mut session, &target, &rows);
-                Ok((session, results))
-            })
-            .await;
+        let write = shared.blocking(move |_| {
+            let results = insert(&mut session, &target, &rows);
+            Ok((session, results))
+        });
+        tokio::pin!(write);
+        // What arrives meanwhile is written together: a slow disk makes larger groups, not a longer queue.
+        let written = loop {
+            tokio::select! {
+                biased;
+                written = &mut write => break written,
+                () = lines.read_ahead(), if lines.has_room() => {}
+            }
+        };
         let results;
         (session, results) = match written {
             Ok(written) => written,
@@ -209,11 +218,13 @@ pub(super) struct Lines {
     buffer: BytesMut,
     line_bytes_max: usize,
     ended: bool,
+    /// What went wrong behind the bytes in the buffer.
+    failed: Option<ApiError>,
 }
 
 impl Lines {
     pub fn new(body: Body, line_bytes_max: usize) -> Self {
-        Self { body: body.into_data_stream(), buffer: BytesMut::new(), line_bytes_max, ended: false }
+        Self { body: body.into_data_stream(), buffer: BytesMut::new(), line_bytes_max, ended: false, failed: None }
     }
 
     /// The next line, once it is there.
@@ -221,6 +232,9 @@ impl Lines {
         loop {
             if let Some(line) = self.buffered() {
                 return Ok(Some(line));
+            }
+            if let Some(error) = self.failed.take() {
+                return Err(error);
             }
             if self.ended {
                 return Ok(None);
@@ -241,7 +255,7 @@ impl Lines {
         while lines.len() < ROWS_PER_WRITE_MAX {
             match self.buffered() {
                 Some(line) => lines.push(line),
-                None if self.ended => break,
+                None if self.ended || self.failed.is_some() => break,
                 None => match self.fill().now_or_never() {
                     Some(filled) => filled?,
                     None => break,
@@ -249,6 +263,15 @@ impl Lines {
             }
         }
         Ok(Some(lines))
+    }
+
+    /// Reads on; what goes wrong is told once the lines before it have been taken.
+    async fn read_ahead(&mut self) {
+        self.failed = self.fill().await.err();
+    }
+
+    fn has_room(&self) -> bool {
+        !self.ended && self.failed.is_none() && self.buffer.len() < READ_AHEAD_BYTES_MAX
     }
 
     fn buffered(&mut self) -> Option<Bytes> {
@@ -297,6 +320,19 @@ mod tests {
         let rest = lines.available().await.unwrap().unwrap();
         assert_eq!(rest, ["{\"a\":2}\r", "{\"a\":3}"]);
         assert!(lines.available().await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_was_read_ahead_is_taken_together_and_a_failure_comes_behind_it() {
+        let gone = || Err(std::io::Error::other("gone"));
+        let parts = vec![Ok("{}\n"), Ok("{\"a\":1}\n"), Ok("{\"a\":2}\n"), gone()];
+        let mut lines = Lines::new(Body::from_stream(futures::stream::iter(parts)), 100);
+        assert_eq!(lines.next().await.unwrap().unwrap(), "{}");
+        while lines.has_room() {
+            lines.read_ahead().await;
+        }
+        assert_eq!(lines.available().await.unwrap().unwrap(), ["{\"a\":1}", "{\"a\":2}"]);
+        assert!(lines.available().await.is_err());
     }
 
     #[tokio::test]

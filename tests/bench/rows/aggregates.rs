@@ -30,7 +30,6 @@ const AGGREGATES: &[(&str, &str, &str)] = &[
     ("MIN", "min", "B"),
     ("MAX", "max", "D"),
     ("MAX", "max", "T"),
-    ("AVG", "avg", "B"),
     ("AVG", "avg", "D"),
     ("STDDEV_SAMPLE", "stddev", "D"),
 ];

@@ -103,7 +103,7 @@ pub fn batch() -> RecordBatch {
         texts(&|row| format!("{},{},{},{}", word(row, 13), word(row, 14), word(row, 15), word(row, 16))),
         texts(&|row| (scattered(row, 17) % 1_000_000).to_string()),
         texts(&|row| format!("{}.{}", scattered(row, 18) % 10_000, scattered(row, 19) % 1000)),
-        texts(&|row| format!("2021-{:02}-{:02} 10:{:02}:{:02}", row % 12 + 1, row % 28 + 1, row % 60, row % 59)),
+        texts(&|row| format!("2021-{:02}-{:02}T10:{:02}:{:02}", row % 12 + 1, row % 28 + 1, row % 60, row % 59)),
         texts(&|row| format!("2021-{:02}-{:02}", row % 12 + 1, row % 28 + 1)),
         texts(&|row| {
             format!("{{\"id\":{row},\"who\":{{\"name\":\"{}\",\"age\":{}}},\"tags\":[1,2,3]}}", word(row, 20), row % 90)

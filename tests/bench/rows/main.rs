@@ -26,6 +26,8 @@ use headwater_engine::clock::Stopwatch;
 /// How long one turn takes, about; the kernel counts a thread's time in steps of some milliseconds.
 const TURN: Duration = Duration::from_millis(100);
 const TURNS: usize = 5;
+/// How long it works, about, until it looks whether the turn is over.
+const LOOK: Duration = Duration::from_millis(5);
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
@@ -100,6 +102,7 @@ impl Comparison<'_> {
 /// The fastest turn of some work so far.
 struct Best<'a> {
     work: &'a mut dyn FnMut(),
+    /// How often the work is done between two looks at the clock.
     repeats: u32,
     /// CPU seconds of doing the work once.
     seconds: f64,
@@ -107,19 +110,29 @@ struct Best<'a> {
 
 impl<'a> Best<'a> {
     fn new(work: &'a mut dyn FnMut()) -> Self {
-        work();
-        let started = Stopwatch::start();
-        work();
-        let once = started.elapsed().max(Duration::from_nanos(100));
-        Self { work, repeats: (TURN.as_nanos() / once.as_nanos()).clamp(1, 1_000_000) as u32, seconds: f64::INFINITY }
+        let mut once = TURN;
+        for _ in 0..3 {
+            let started = Stopwatch::start();
+            work();
+            once = once.min(started.elapsed()).max(Duration::from_nanos(100));
+        }
+        Self { work, repeats: (LOOK.as_nanos() / once.as_nanos()).max(1) as u32, seconds: f64::INFINITY }
     }
 
     fn turn(&mut self) {
         let started = cpu_time();
-        for _ in 0..self.repeats {
-            (self.work)();
+        let mut done = 0;
+        loop {
+            for _ in 0..self.repeats {
+                (self.work)();
+            }
+            done += self.repeats;
+            let taken = cpu_time() - started;
+            if taken >= TURN {
+                self.seconds = self.seconds.min(taken.as_secs_f64() / f64::from(done));
+                return;
+            }
         }
-        self.seconds = self.seconds.min((cpu_time() - started).as_secs_f64() / f64::from(self.repeats));
     }
 }
 

@@ -16,7 +16,7 @@ use arrow::row::{RowConverter, Rows, SortField};
 use super::{CallContext, Evaluated, ScalarFunction};
 use crate::functions::columns::{Bool, Output, Str, column, list_rows};
 use crate::functions::values::access::build_list;
-use crate::functions::values::equality::{canonical, equal_at};
+use crate::functions::values::equality::{canonical, equal_at, equality};
 use crate::functions::values::text::write_value;
 
 const CATEGORY: &str = "ARRAY";
@@ -40,9 +40,10 @@ pub fn functions() -> Vec<ScalarFunction> {
             .printed("ARRAY_CONTAINS")
             .overload("(ARRAY<T> array, T val) -> BOOLEAN", |args, _| {
                 let (rows, items) = (list_rows(&args[0]), args[0].as_list::<i32>().values());
+                let equal = equality(items.as_ref(), args[1].as_ref());
                 Bool::build(args[0].len(), |row| {
                     let mut range = rows(row).unwrap_or(0..0);
-                    Ok(Some(range.any(|item| equal_at(items.as_ref(), item, args[1].as_ref(), row))))
+                    Ok(Some(range.any(|item| equal(item, row))))
                 })
             }),
         ScalarFunction::new("ARRAY_CONCAT", CATEGORY, "The items of both arrays; a null array counts as empty.")

@@ -10,7 +10,7 @@ use arrow::datatypes::{Date32Type, Int32Type, Int64Type, Time32MillisecondType, 
 
 use super::{CallContext, Evaluated, ScalarFunction};
 use crate::clock;
-use crate::functions::columns::{Input, Output, Str, column, map1, map3};
+use crate::functions::columns::{Input, Output, Str, column, map3, unary};
 use crate::functions::values::civil::{DAY_MS, date_of, days_in_month, days_of};
 use crate::functions::values::java_time::{Pattern, Zone};
 
@@ -97,12 +97,12 @@ fn numbers() -> Vec<ScalarFunction> {
     vec![
         function("FROM_DAYS", "The date of a number of days since 1970-01-01.")
             .example("FROM_DAYS(18993)", "2022-01-01")
-            .overload("(INT days) -> DATE", |args, _| map1::<Int32Type, Date32Type>(args, |days| Ok(Some(days)))),
+            .overload("(INT days) -> DATE", |args, _| unary::<Int32Type, Date32Type>(args, |days| days)),
         function("FROM_UNIXTIME", "The timestamp of milliseconds since 1970-01-01.")
             .example("FROM_UNIXTIME(7)", "1970-01-01T00:00:00.007")
             .differs("takes seconds, here milliseconds.")
             .overload("(BIGINT epochMilli) -> TIMESTAMP", |args, _| {
-                map1::<Int64Type, TimestampMillisecondType>(args, |ms| Ok(Some(ms)))
+                unary::<Int64Type, TimestampMillisecondType>(args, |ms| ms)
             }),
         function("UNIX_DATE", "Days since 1970-01-01 of a date, or of today.")
             .example("UNIX_DATE(FROM_DAYS(7))", "7")
@@ -111,13 +111,13 @@ fn numbers() -> Vec<ScalarFunction> {
                 let today = clock::now_ms().div_euclid(DAY_MS) as i32;
                 Ok(Arc::new(Int32Array::from_value(today, ctx.rows)))
             })
-            .overload("(DATE date) -> INT", |args, _| map1::<Date32Type, Int32Type>(args, |days| Ok(Some(days)))),
+            .overload("(DATE date) -> INT", |args, _| unary::<Date32Type, Int32Type>(args, |days| days)),
         function("UNIX_TIMESTAMP", "Milliseconds since 1970-01-01 of a timestamp, or of now.")
             .example("UNIX_TIMESTAMP(FROM_UNIXTIME(7))", "7")
             .volatile()
             .overload("() -> BIGINT", |_, ctx| Ok(Arc::new(Int64Array::from_value(clock::now_ms(), ctx.rows))))
             .overload("(TIMESTAMP timestamp) -> BIGINT", |args, _| {
-                map1::<TimestampMillisecondType, Int64Type>(args, |ms| Ok(Some(ms)))
+                unary::<TimestampMillisecondType, Int64Type>(args, |ms| ms)
             }),
         function(
             "CONVERT_TZ",
@@ -209,19 +209,26 @@ enum Span {
     Milliseconds(i64),
 }
 
+/// How long one of a unit is; its name without the S.
+const UNITS: [(&str, Span); 8] = [
+    ("DAY", Span::Milliseconds(DAY_MS)),
+    ("HOUR", Span::Milliseconds(3_600_000)),
+    ("MINUTE", Span::Milliseconds(60_000)),
+    ("SECOND", Span::Milliseconds(1000)),
+    ("MILLISECOND", Span::Milliseconds(1)),
+    ("WEEK", Span::Milliseconds(7 * DAY_MS)),
+    ("MONTH", Span::Months(1)),
+    ("YEAR", Span::Months(12)),
+];
+
 fn span(unit: &str, interval: i64) -> Result<Span, String> {
     let milliseconds =
         |each: i64| interval.checked_mul(each).map(Span::Milliseconds).ok_or("the interval is too long".to_string());
-    match unit.trim().to_ascii_uppercase().trim_end_matches('S') {
-        "YEAR" => Ok(Span::Months(interval * 12)),
-        "MONTH" => Ok(Span::Months(interval)),
-        "WEEK" => milliseconds(7 * DAY_MS),
-        "DAY" => milliseconds(DAY_MS),
-        "HOUR" => milliseconds(3_600_000),
-        "MINUTE" => milliseconds(60_000),
-        "SECOND" => milliseconds(1000),
-        "MILLISECOND" => milliseconds(1),
-        _ => Err(format!("Unknown interval unit: {unit}")),
+    let name = unit.trim().trim_end_matches(['S', 's']);
+    match UNITS.iter().find(|(known, _)| name.eq_ignore_ascii_case(known)) {
+        Some((_, Span::Months(each))) => Ok(Span::Months(interval * each)),
+        Some((_, Span::Milliseconds(each))) => milliseconds(*each),
+        None => Err(format!("Unknown interval unit: {unit}")),
     }
 }
 

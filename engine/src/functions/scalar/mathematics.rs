@@ -4,10 +4,11 @@ use std::f64::consts::PI;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, AsArray, Float64Array, Int32Array, Int64Array, ListBuilder, PrimitiveBuilder};
+use arrow::compute::binary;
 use arrow::datatypes::{ArrowPrimitiveType, Float64Type, Int32Type, Int64Type};
 
 use super::{CallContext, Evaluated, ScalarFunction};
-use crate::functions::columns::{Output, Str, column, map1, map2};
+use crate::functions::columns::{Output, Str, column, unary};
 use crate::functions::values::cast::cast;
 use crate::types::SqlType;
 
@@ -103,14 +104,18 @@ fn doubles(args: &[ArrayRef], ctx: &CallContext<'_>) -> Result<Vec<ArrayRef>, St
 
 const NUMBERS: [&str; 3] = ["INT", "BIGINT", "DOUBLE"];
 
-fn of_one(name: &'static str, description: &'static str, f: fn(f64) -> f64) -> ScalarFunction {
+fn of_one(
+    name: &'static str,
+    description: &'static str,
+    f: impl Fn(f64) -> f64 + Copy + Send + Sync + 'static,
+) -> ScalarFunction {
     with_one(ScalarFunction::new(name, CATEGORY, description), f)
 }
 
-fn with_one(function: ScalarFunction, f: fn(f64) -> f64) -> ScalarFunction {
+fn with_one(function: ScalarFunction, f: impl Fn(f64) -> f64 + Copy + Send + Sync + 'static) -> ScalarFunction {
     NUMBERS.iter().fold(function, |function, ty| {
         function.overload(&format!("({ty} value) -> DOUBLE"), move |args, ctx| {
-            map1::<Float64Type, Float64Type>(&doubles(args, ctx)?, |v| Ok(Some(f(v))))
+            unary::<Float64Type, Float64Type>(&doubles(args, ctx)?, f)
         })
     })
 }
@@ -119,7 +124,7 @@ fn of_two(
     function: ScalarFunction,
     one: Option<fn(f64) -> f64>,
     names: [&str; 2],
-    f: fn(f64, f64) -> f64,
+    f: impl Fn(f64, f64) -> f64 + Copy + Send + Sync + 'static,
 ) -> ScalarFunction {
     let function = match one {
         Some(one) => with_one(function, one),
@@ -128,7 +133,10 @@ fn of_two(
     let [first, second] = names;
     NUMBERS.iter().fold(function, |function, ty| {
         function.overload(&format!("({ty} {first}, {ty} {second}) -> DOUBLE"), move |args, ctx| {
-            map2::<Float64Type, Float64Type, Float64Type>(&doubles(args, ctx)?, |a, b| Ok(Some(f(a, b))))
+            let columns = doubles(args, ctx)?;
+            let (a, b) = (columns[0].as_primitive::<Float64Type>(), columns[1].as_primitive::<Float64Type>());
+            let both: Float64Array = binary(a, b, f).map_err(|e| e.to_string())?;
+            Ok(Arc::new(both))
         })
     })
 }

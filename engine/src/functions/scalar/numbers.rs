@@ -5,16 +5,18 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, Float64Array};
 use arrow::compute::kernels::{cmp, zip::zip};
-use arrow::compute::{is_not_null, is_null, or};
+use arrow::compute::{binary, is_not_null, is_null, or, try_binary};
 use arrow::datatypes::{Decimal256Type, Float64Type, Int32Type, Int64Type, i256};
+use arrow::error::ArrowError;
 
 use super::{Evaluated, ScalarFunction};
 use crate::functions::Resolved;
-use crate::functions::columns::{map1, map2};
+use crate::functions::columns::{map1, map2, unary};
+use crate::functions::values::arithmetic::message;
 use crate::functions::values::cast::typed_decimal;
-use crate::functions::values::decimal::{decimal_text, fit, power_of_ten};
+use crate::functions::values::decimal::{EXACT_POWERS, decimal_text, fit, power_of_ten};
 use crate::functions::values::equality::without_nulls;
 use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
 
@@ -26,11 +28,9 @@ pub fn functions() -> Vec<ScalarFunction> {
             .example("ABS(-3.25)", "3.25")
             .differs("the smallest INTEGER or BIGINT is an error, here it stays as it is.")
             .printed("Abs")
-            .overload("(INT val) -> INT", |args, _| map1::<Int32Type, Int32Type>(args, |v| Ok(Some(v.wrapping_abs()))))
-            .overload("(BIGINT val) -> BIGINT", |args, _| {
-                map1::<Int64Type, Int64Type>(args, |v| Ok(Some(v.wrapping_abs())))
-            })
-            .overload("(DOUBLE val) -> DOUBLE", |args, _| map1::<Float64Type, Float64Type>(args, |v| Ok(Some(v.abs()))))
+            .overload("(INT val) -> INT", |args, _| unary::<Int32Type, Int32Type>(args, i32::wrapping_abs))
+            .overload("(BIGINT val) -> BIGINT", |args, _| unary::<Int64Type, Int64Type>(args, i64::wrapping_abs))
+            .overload("(DOUBLE val) -> DOUBLE", |args, _| unary::<Float64Type, Float64Type>(args, f64::abs))
             .overload("(DECIMAL val) -> DECIMAL", |args, ctx| {
                 decimals(args, ctx.returns, |v, _, _| Some(v.wrapping_abs()))
             }),
@@ -41,7 +41,7 @@ pub fn functions() -> Vec<ScalarFunction> {
             .example("FLOOR(-1.1)", "-2.0")
             .differs("whole numbers become DOUBLE, here they stay what they are."),
         ScalarFunction::new("ROUND", CATEGORY, "Rounds half up, to whole numbers or to a number of decimal places.")
-            .example("ROUND(1.55, 1)", "1.60")
+            .example("ROUND(2.567e0, 2)", "2.57")
             .differs(
                 "half goes away from zero and a DOUBLE stays one; here half goes up (-2.5 becomes -2) and \
                  without places the result is BIGINT.",
@@ -49,17 +49,11 @@ pub fn functions() -> Vec<ScalarFunction> {
             .printed("Round")
             .overload("(BIGINT val) -> BIGINT", |args, _| Ok(Arc::clone(&args[0])))
             .overload("(INT val) -> BIGINT", widen)
-            .overload("(DOUBLE val) -> BIGINT", |args, _| {
-                map1::<Float64Type, Int64Type>(args, |v| Ok(Some(round_to_long(v))))
-            })
+            .overload("(DOUBLE val) -> BIGINT", |args, _| unary::<Float64Type, Int64Type>(args, round_to_long))
             .overload_refined("(DECIMAL val) -> DECIMAL", whole_decimal, |args, ctx| {
                 round_decimals(args, ctx.returns, Toward::Nearest)
             })
-            .overload("(DOUBLE val, INT decimalPlaces) -> DOUBLE", |args, _| {
-                map2::<Float64Type, Int32Type, Float64Type>(args, |v, places| {
-                    round_double(v, places, Toward::Nearest).map(Some)
-                })
-            })
+            .overload("(DOUBLE val, INT decimalPlaces) -> DOUBLE", |args, _| round_doubles(args, Toward::Nearest))
             .overload("(DECIMAL val, INT decimalPlaces) -> DECIMAL", |args, ctx| {
                 round_decimals(args, ctx.returns, Toward::Nearest)
             }),
@@ -71,35 +65,21 @@ pub fn functions() -> Vec<ScalarFunction> {
             )
             .overload("(BIGINT val) -> BIGINT", |args, _| Ok(Arc::clone(&args[0])))
             .overload("(INT val) -> BIGINT", widen)
-            .overload("(DOUBLE val) -> BIGINT", |args, _| map1::<Float64Type, Int64Type>(args, |v| Ok(Some(v as i64))))
+            .overload("(DOUBLE val) -> BIGINT", |args, _| unary::<Float64Type, Int64Type>(args, |v| v as i64))
             .overload_refined("(DECIMAL val) -> DECIMAL", whole_decimal, |args, ctx| {
                 round_decimals(args, ctx.returns, Toward::Zero)
             })
-            .overload("(DOUBLE val, INT decimalPlaces) -> DOUBLE", |args, _| {
-                map2::<Float64Type, Int32Type, Float64Type>(args, |v, places| {
-                    round_double(v, places, Toward::Zero).map(Some)
-                })
-            })
+            .overload("(DOUBLE val, INT decimalPlaces) -> DOUBLE", |args, _| round_doubles(args, Toward::Zero))
             .overload("(DECIMAL val, INT decimalPlaces) -> DECIMAL", |args, ctx| {
                 round_decimals(args, ctx.returns, Toward::Zero)
             }),
         ScalarFunction::new("SIGN", CATEGORY, "-1, 0 or 1 by the sign of the value.")
             .example("SIGN(-2)", "-1")
             .printed("Sign")
-            .overload("(INT val) -> INT", |args, _| map1::<Int32Type, Int32Type>(args, |v| Ok(Some(v.signum()))))
-            .overload("(BIGINT val) -> INT", |args, _| {
-                map1::<Int64Type, Int32Type>(args, |v| Ok(Some(v.signum() as i32)))
-            })
+            .overload("(INT val) -> INT", |args, _| unary::<Int32Type, Int32Type>(args, i32::signum))
+            .overload("(BIGINT val) -> INT", |args, _| unary::<Int64Type, Int32Type>(args, |v| v.signum() as i32))
             .overload("(DOUBLE val) -> INT", |args, _| {
-                map1::<Float64Type, Int32Type>(args, |v| {
-                    Ok(Some(if v > 0.0 {
-                        1
-                    } else if v < 0.0 {
-                        -1
-                    } else {
-                        0
-                    }))
-                })
+                unary::<Float64Type, Int32Type>(args, |v| i32::from(v > 0.0) - i32::from(v < 0.0))
             }),
         extreme("GREATEST", "The largest argument; nulls are left out.", cmp::gt).example("GREATEST(1, null, 3)", "3"),
         extreme("LEAST", "The smallest argument; nulls are left out.", cmp::lt).example("LEAST('b', 'a')", "a"),
@@ -116,7 +96,7 @@ enum Toward {
 }
 
 fn widen(args: &[ArrayRef], _: &super::CallContext<'_>) -> Evaluated {
-    map1::<Int32Type, Int64Type>(args, |v| Ok(Some(i64::from(v))))
+    unary::<Int32Type, Int64Type>(args, i64::from)
 }
 
 /// `Math.round`: half up toward +∞, held at the ends, NaN is 0.
@@ -125,12 +105,17 @@ fn round_to_long(value: f64) -> i64 {
     (if value - floor >= 0.5 { floor + 1.0 } else { floor }) as i64
 }
 
-fn whole(name: &'static str, description: &'static str, f: fn(f64) -> f64, toward: Toward) -> ScalarFunction {
+fn whole(
+    name: &'static str,
+    description: &'static str,
+    f: impl Fn(f64) -> f64 + Copy + Send + Sync + 'static,
+    toward: Toward,
+) -> ScalarFunction {
     ScalarFunction::new(name, CATEGORY, description)
         .printed(if toward == Toward::Floor { "Floor" } else { "Ceil" })
         .overload("(INT val) -> INT", |args, _| Ok(Arc::clone(&args[0])))
         .overload("(BIGINT val) -> BIGINT", |args, _| Ok(Arc::clone(&args[0])))
-        .overload("(DOUBLE val) -> DOUBLE", move |args, _| map1::<Float64Type, Float64Type>(args, |v| Ok(Some(f(v)))))
+        .overload("(DOUBLE val) -> DOUBLE", move |args, _| unary::<Float64Type, Float64Type>(args, f))
         .overload("(DECIMAL val) -> DECIMAL", move |args, ctx| {
             decimals(args, ctx.returns, |v, scale, _| {
                 let unit = power_of_ten(u32::from(scale));
@@ -200,11 +185,53 @@ fn whole_decimal(resolved: &mut Resolved) -> Result<(), String> {
     Ok(())
 }
 
+fn round_doubles(args: &[ArrayRef], toward: Toward) -> Evaluated {
+    let (values, places) = (args[0].as_primitive::<Float64Type>(), args[1].as_primitive::<Int32Type>());
+    let clear = |v, places| round_clear(v, places, toward).unwrap_or(f64::NAN);
+    let rounded: Float64Array = binary(values, places, clear).map_err(message)?;
+    if !rounded.values().iter().fold(false, |nan, v| nan | v.is_nan()) {
+        return Ok(Arc::new(rounded));
+    }
+    // Some row is in doubt, or has no answer.
+    let round = |v, places| round_double(v, places, toward).map_err(ArrowError::ComputeError);
+    let rounded: Float64Array = try_binary(values, places, round).map_err(message)?;
+    Ok(Arc::new(rounded))
+}
+
 /// Rounds the shortest decimal text of the value, as `BigDecimal.valueOf(value).setScale(…)`.
 fn round_double(value: f64, places: i32, toward: Toward) -> Result<f64, String> {
     if !value.is_finite() {
         return Err("Infinite or NaN".to_string());
     }
+    match round_clear(value, places, toward) {
+        Some(rounded) => Ok(rounded),
+        None => round_text(value, places, toward),
+    }
+}
+
+/// The same without the text, if the value is clearly on one side of where the rounding turns; None if it may not be.
+fn round_clear(value: f64, places: i32, toward: Toward) -> Option<f64> {
+    let power = *EXACT_POWERS.get(usize::try_from(places).ok()?)?;
+    let scaled = value.abs() * power;
+    if scaled >= 1e15 || !value.is_finite() {
+        return None;
+    }
+    if value == 0.0 {
+        return Some(value);
+    }
+    let whole = scaled as i64 as f64;
+    let rest = scaled - whole;
+    // More than multiplication, and the text instead of the value, can be off.
+    let doubt = scaled * 1e-15;
+    let (clear, whole) = match toward {
+        Toward::Nearest => ((rest - 0.5).abs() > doubt, whole + f64::from(rest > 0.5)),
+        _ => (rest > doubt && rest < 1.0 - doubt, whole),
+    };
+    let rounded = whole / power;
+    clear.then(|| if value < 0.0 && rounded != 0.0 { -rounded } else { rounded })
+}
+
+fn round_text(value: f64, places: i32, toward: Toward) -> Result<f64, String> {
     let text = format!("{:e}", value.abs());
     let (mantissa, exponent) = text.split_once('e').ok_or("a double has an exponent")?;
     let exponent: i32 = exponent.parse().map_err(|_| "an exponent is a number")?;
@@ -302,6 +329,15 @@ mod tests {
         ] {
             assert_eq!(round_double(value, places, Toward::Nearest), Ok(nearest), "{value} to {places}");
             assert_eq!(round_double(value, places, Toward::Zero), Ok(cut), "{value} cut to {places}");
+        }
+        for at in 0..20_000 {
+            let value = f64::from(at - 10_000) * 0.000_37 + f64::from(at % 7) * 1e-9;
+            for (places, toward) in
+                [(0, Toward::Nearest), (2, Toward::Nearest), (3, Toward::Zero), (9, Toward::Nearest)]
+            {
+                let text = round_text(value, places, toward).map(f64::to_bits);
+                assert_eq!(round_double(value, places, toward).map(f64::to_bits), text, "{value} to {places}");
+            }
         }
         assert_eq!(round_to_long(-2.5), -2);
         assert_eq!(round_to_long(2.5), 3);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BinaryBuilder, ListBuilder, StringArray, StringBuilder};
+use arrow::array::{Array, ArrayRef, BinaryBuilder, Int32Array, ListBuilder, StringArray, StringBuilder};
 use arrow::buffer::Buffer;
 use arrow::datatypes::Int32Type;
 
@@ -19,12 +19,12 @@ pub fn functions() -> Vec<ScalarFunction> {
         ScalarFunction::new("UCASE", CATEGORY, "The text in upper case.")
             .example("UCASE('aé')", "AÉ")
             .overload("(STRING text) -> STRING", |args, _| {
-                in_case(&args[0], <[u8]>::make_ascii_uppercase, |text, out| out.push_str(&text.to_uppercase()))
+                in_case(&args[0], u8::to_ascii_uppercase, |text, out| out.push_str(&text.to_uppercase()))
             }),
         ScalarFunction::new("LCASE", CATEGORY, "The text in lower case.")
             .example("LCASE('AÉ')", "aé")
             .overload("(STRING text) -> STRING", |args, _| {
-                in_case(&args[0], <[u8]>::make_ascii_lowercase, |text, out| out.push_str(&text.to_lowercase()))
+                in_case(&args[0], u8::to_ascii_lowercase, |text, out| out.push_str(&text.to_lowercase()))
             }),
         ScalarFunction::new("TRIM", CATEGORY, "The text without spaces at its ends.")
             .example("TRIM('  a b ')", "a b")
@@ -35,9 +35,7 @@ pub fn functions() -> Vec<ScalarFunction> {
             .overload("(STRING input) -> STRING", trim),
         ScalarFunction::new("LEN", CATEGORY, "Number of characters of a text (UTF-16 units), or number of bytes.")
             .example("LEN('abc')", "3")
-            .overload("(STRING text) -> INT", |args, _| {
-                map1::<Str, Int32Type>(args, |text| Ok(Some(utf16_len(text) as i32)))
-            })
+            .overload("(STRING text) -> INT", lengths)
             .overload("(BYTES bytes) -> INT", |args, _| map1::<Bin, Int32Type>(args, |b| Ok(Some(b.len() as i32)))),
         ScalarFunction::new("CONCAT", CATEGORY, "The arguments one after the other; null counts as empty.")
             .example("CONCAT('a', null, 'b')", "ab")
@@ -131,6 +129,16 @@ pub fn functions() -> Vec<ScalarFunction> {
     ]
 }
 
+fn lengths(args: &[ArrayRef], _: &CallContext<'_>) -> Evaluated {
+    let texts = column::<Str>(&args[0]);
+    let offsets = texts.value_offsets();
+    if texts.value_data()[offsets[0] as usize..offsets[texts.len()] as usize].is_ascii() {
+        let lengths = offsets.windows(2).map(|ends| ends[1] - ends[0]).collect();
+        return Ok(Arc::new(Int32Array::new(lengths, texts.nulls().cloned())));
+    }
+    map1::<Str, Int32Type>(args, |text| Ok(Some(utf16_len(text) as i32)))
+}
+
 /// Length as Java counts it.
 pub fn utf16_len(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.encode_utf16().count() }
@@ -159,16 +167,14 @@ pub fn part(length: usize, position: i32, len: Option<i32>) -> (usize, usize) {
 }
 
 /// All texts in upper or lower case: at once if they are ASCII, else one by one.
-fn in_case(arg: &ArrayRef, ascii: fn(&mut [u8]), other: fn(&str, &mut String)) -> Evaluated {
+fn in_case(arg: &ArrayRef, ascii: impl Fn(&u8) -> u8, other: fn(&str, &mut String)) -> Evaluated {
     let texts = column::<Str>(arg);
     let (start, end) = (texts.value_offsets()[0] as usize, texts.value_offsets()[texts.len()] as usize);
     if !texts.value_data()[start..end].is_ascii() {
         return rewrite_texts(arg, other);
     }
-    let mut bytes = texts.value_data()[..end].to_vec();
-    ascii(&mut bytes[start..]);
-    // What lies before the first text is not looked at, but must be UTF-8 too.
-    bytes[..start].fill(b' ');
+    let mut bytes = vec![b' '; start];
+    bytes.extend(texts.value_data()[start..end].iter().map(ascii));
     let texts = StringArray::try_new(texts.offsets().clone(), Buffer::from(bytes), texts.nulls().cloned());
     Ok(Arc::new(texts.map_err(|e| e.to_string())?))
 }
@@ -246,12 +252,19 @@ fn concat_bytes(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
 /// Words are what stands between white space.
 fn initcap(text: &str, out: &mut String) {
     let mut starts = true;
+    if text.is_ascii() {
+        for &byte in text.as_bytes() {
+            let byte = if starts { byte.to_ascii_uppercase() } else { byte.to_ascii_lowercase() };
+            out.push(char::from(byte));
+            starts = char::from(byte).is_whitespace();
+        }
+        return;
+    }
     for c in text.chars() {
-        match (c.is_ascii(), starts) {
-            (true, true) => out.push(c.to_ascii_uppercase()),
-            (true, false) => out.push(c.to_ascii_lowercase()),
-            (false, true) => out.extend(c.to_uppercase()),
-            (false, false) => out.extend(c.to_lowercase()),
+        if starts {
+            out.extend(c.to_uppercase());
+        } else {
+            out.extend(c.to_lowercase());
         }
         starts = c.is_whitespace();
     }
@@ -293,7 +306,9 @@ fn split_texts(args: &[ArrayRef], _: &CallContext<'_>) -> Evaluated {
         if valid {
             let (text, delimiter) = (texts.value(row), delimiters.value(row));
             let parts = builder.values();
-            if !delimiter.is_empty() {
+            if let [byte @ ..0x80] = *delimiter.as_bytes() {
+                text.split(char::from(byte)).for_each(|part| parts.append_value(part));
+            } else if !delimiter.is_empty() {
                 text.split(delimiter).for_each(|part| parts.append_value(part));
             } else if text.is_empty() {
                 parts.append_value("");
@@ -396,33 +411,62 @@ const PADDED_BYTES_MAX: i32 = 64 * 1024 * 1024;
 
 fn pad(name: &'static str, description: &'static str, left: bool) -> ScalarFunction {
     ScalarFunction::new(name, CATEGORY, description)
-        .overload("(STRING input, INT targetLen, STRING padding) -> STRING", move |args, _| {
-            map3::<Str, Int32Type, Str, Str>(args, |text, length, padding| {
-                if text.is_ascii() && padding.is_ascii() {
-                    let padded = padded(text.as_bytes(), length, padding.as_bytes(), left)?;
-                    return padded.map(String::from_utf8).transpose().map_err(|e| e.to_string());
-                }
-                let (text, padding): (Vec<u16>, Vec<u16>) =
-                    (text.encode_utf16().collect(), padding.encode_utf16().collect());
-                Ok(padded(&text, length, &padding, left)?.map(|units| String::from_utf16_lossy(&units)))
-            })
-        })
+        .overload("(STRING input, INT targetLen, STRING padding) -> STRING", move |args, _| pad_texts(args, left))
         .overload("(BYTES input, INT targetLen, BYTES padding) -> BYTES", move |args, _| {
             map3::<Bin, Int32Type, Bin, Bin>(args, |bytes, length, padding| padded(bytes, length, padding, left))
         })
 }
 
-/// Filled up or cut to the length; null without padding or with a negative length.
-fn padded<U: Copy>(units: &[U], length: i32, padding: &[U], left: bool) -> Result<Option<Vec<U>>, String> {
-    if padding.is_empty() || length < 0 {
+fn pad_texts(args: &[ArrayRef], left: bool) -> Evaluated {
+    let (texts, lengths, paddings) = (column::<Str>(&args[0]), column::<Int32Type>(&args[1]), column::<Str>(&args[2]));
+    // The padding over and over; made anew when it changes.
+    let (mut fill, mut fill_of) = (String::new(), "");
+    write_texts(texts.len(), texts.value_data().len() * 2, |row, out| {
+        if texts.is_null(row) || lengths.is_null(row) || paddings.is_null(row) {
+            return Ok(false);
+        }
+        let (text, length, padding) = (texts.value(row), lengths.value(row), paddings.value(row));
+        if !(text.is_ascii() && padding.is_ascii()) {
+            let (text, padding): (Vec<u16>, Vec<u16>) =
+                (text.encode_utf16().collect(), padding.encode_utf16().collect());
+            let units = padded(&text, length, &padding, left)?;
+            units.iter().for_each(|units| out.push_str(&String::from_utf16_lossy(units)));
+            return Ok(units.is_some());
+        }
+        let Some(missing) = missing(text.len(), length, padding.len())? else { return Ok(false) };
+        let kept = &text[..text.len().min(length as usize)];
+        if !left {
+            out.push_str(kept);
+        }
+        if fill_of != padding || fill.len() < missing {
+            fill = padding.repeat(missing / padding.len() + 1);
+            fill_of = padding;
+        }
+        out.push_str(&fill[..missing]);
+        if left {
+            out.push_str(kept);
+        }
+        Ok(true)
+    })
+}
+
+/// How many units are to be filled up; None without padding or with a negative length.
+fn missing(units: usize, length: i32, padding: usize) -> Result<Option<usize>, String> {
+    if padding == 0 || length < 0 {
         return Ok(None);
     }
     if length > PADDED_BYTES_MAX {
         return Err(format!("a length of {length} is more than {PADDED_BYTES_MAX}"));
     }
+    Ok(Some((length as usize).saturating_sub(units)))
+}
+
+/// Filled up or cut to the length; null without padding or with a negative length.
+fn padded<U: Copy>(units: &[U], length: i32, padding: &[U], left: bool) -> Result<Option<Vec<U>>, String> {
+    let Some(missing) = missing(units.len(), length, padding.len())? else { return Ok(None) };
     let length = length as usize;
     let kept = &units[..length.min(units.len())];
-    let fill = padding.iter().copied().cycle().take(length - kept.len());
+    let fill = padding.iter().copied().cycle().take(missing);
     let mut whole = Vec::with_capacity(length);
     if left {
         whole.extend(fill);

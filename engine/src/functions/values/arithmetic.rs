@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, ArrowPrimitiveType, AsArray, PrimitiveArray};
-use arrow::compute::try_binary;
+use arrow::compute::{binary, try_binary};
 use arrow::datatypes::{ArrowNativeTypeOp, Decimal256Type, Int32Type, Int64Type, i256};
 use arrow::error::ArrowError;
 
@@ -65,9 +65,32 @@ impl DecimalOperation {
     pub fn evaluate(&self, args: &[ArrayRef]) -> Evaluated {
         let (left, right) = (args[0].as_primitive::<Decimal256Type>(), args[1].as_primitive::<Decimal256Type>());
         // Columns carry their scale in the type; the operation goes by digits alone.
-        let result: PrimitiveArray<Decimal256Type> =
-            try_binary(left, right, |a, b| self.one(a, b).map_err(ArrowError::ComputeError)).map_err(message)?;
+        if self.is_certain(left.precision().max(right.precision())) {
+            let result: PrimitiveArray<Decimal256Type> = match self.op {
+                ArithmeticOp::Add => binary(left, right, |a, b| a.wrapping_add(b)),
+                _ => binary(left, right, |a, b| a.wrapping_sub(b)),
+            }
+            .map_err(message)?;
+            return typed_decimal(result, self.precision, self.scale);
+        }
+        let small = Small::of(self);
+        let result: PrimitiveArray<Decimal256Type> = try_binary(left, right, |a, b| {
+            let quick = small.as_ref().and_then(|small| small.one(a.to_i128()?, b.to_i128()?));
+            match quick {
+                Some(value) => Ok(i256::from_i128(value)),
+                None => self.one(a, b).map_err(ArrowError::ComputeError),
+            }
+        })
+        .map_err(message)?;
         typed_decimal(result, self.precision, self.scale)
+    }
+
+    /// A sum or difference of equal scales that has room for another digit: nothing can go wrong.
+    fn is_certain(&self, precision: u8) -> bool {
+        matches!(self.op, ArithmeticOp::Add | ArithmeticOp::Subtract)
+            && self.left_scale == self.scale
+            && self.right_scale == self.scale
+            && precision < self.precision
     }
 
     fn one(&self, left: i256, right: i256) -> Result<i256, String> {
@@ -109,6 +132,50 @@ impl DecimalOperation {
     }
 }
 
+/// Sums, differences and products whose scale needs no rounding, while all fits 128 bits: what nearly all are.
+struct Small {
+    op: ArithmeticOp,
+    left_factor: i128,
+    right_factor: i128,
+    /// The result is nearer to zero.
+    limit: i128,
+}
+
+impl Small {
+    fn of(operation: &DecimalOperation) -> Option<Self> {
+        let DecimalOperation { op, left_scale, right_scale, precision, scale } = *operation;
+        let (left, right) = match op {
+            ArithmeticOp::Add | ArithmeticOp::Subtract if scale == left_scale.max(right_scale) => {
+                (scale - left_scale, scale - right_scale)
+            }
+            ArithmeticOp::Multiply if scale == left_scale + right_scale => (0, 0),
+            _ => return None,
+        };
+        let power = |n: u8| power_of_ten(u32::from(n)).to_i128();
+        Some(Self {
+            op,
+            left_factor: power(left)?,
+            right_factor: power(right)?,
+            limit: power(precision).unwrap_or(i128::MAX),
+        })
+    }
+
+    #[inline]
+    fn one(&self, left: i128, right: i128) -> Option<i128> {
+        let times = |a: i128, b: i128| match (i64::try_from(a), i64::try_from(b)) {
+            (_, Ok(1)) => Some(a),
+            (Ok(a), Ok(b)) => Some(i128::from(a) * i128::from(b)),
+            _ => None,
+        };
+        let value = match self.op {
+            ArithmeticOp::Multiply => times(left, right)?,
+            ArithmeticOp::Add => times(left, self.left_factor)?.checked_add(times(right, self.right_factor)?)?,
+            _ => times(left, self.left_factor)?.checked_sub(times(right, self.right_factor)?)?,
+        };
+        (-self.limit < value && value < self.limit).then_some(value)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +194,23 @@ mod tests {
         assert_eq!(rest.as_primitive::<Int32Type>().values()[..2], [0, -1]);
         let zero: ArrayRef = Arc::new(Int32Array::from(vec![0, 0, 0]));
         assert!(divide_integers(ArithmeticOp::Divide, &[zero.clone(), zero], &SqlType::Integer).is_err());
+    }
+
+    #[test]
+    fn small_decimals_are_computed_as_large_ones() {
+        use ArithmeticOp::{Add, Multiply, Subtract};
+        let numbers = [0, 1, -7, 99_999, i64::MAX.into(), i128::MIN + 1, i128::MAX, 10i128.pow(30)];
+        for (op, precision, scale) in [(Add, 38, 4), (Subtract, 20, 4), (Multiply, 38, 6), (Multiply, 76, 6)] {
+            let operation = DecimalOperation { op, left_scale: 2, right_scale: 4, precision, scale };
+            let small = Small::of(&operation).unwrap();
+            for left in numbers {
+                for right in numbers {
+                    let Some(quick) = small.one(left, right) else { continue };
+                    let exact = operation.one(i256::from_i128(left), i256::from_i128(right));
+                    assert_eq!(Ok(i256::from_i128(quick)), exact, "{left} {op:?} {right}");
+                }
+            }
+        }
     }
 
     #[test]

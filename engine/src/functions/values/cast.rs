@@ -11,8 +11,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, ListArray, MapArray, PrimitiveArray, StringBuilder,
-    StructArray, new_null_array,
+    Array, ArrayRef, AsArray, BooleanArray, BooleanBufferBuilder, ListArray, MapArray, PrimitiveArray, StructArray,
+    new_null_array,
 };
 use arrow::buffer::{NullBuffer, OffsetBuffer};
 use arrow::compute::filter;
@@ -26,7 +26,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::civil::{DAY_MS, parse_date, parse_time, parse_timestamp};
 use super::decimal::{decimal_text, fit, parse_decimal, power_of_ten, rescale, to_double};
 use super::text::{double_text, write_value};
-use crate::functions::columns::{Bin, Bool, Str, map1};
+use crate::functions::columns::{Bin, Bool, Str, map1, write_texts};
 use crate::functions::scalar::Evaluated;
 use crate::types::SqlType;
 
@@ -174,9 +174,14 @@ fn from_long(column: &PrimitiveArray<Int64Type>, to: &SqlType) -> Evaluated {
         SqlType::Bigint => Arc::new(column.clone()),
         SqlType::Double => Arc::new(column.unary::<_, Float64Type>(|v| v as f64)),
         SqlType::Decimal { precision, scale } => {
-            let factor = power_of_ten(u32::from(*scale));
-            try_decimal(column, *precision, *scale, |v| {
-                fit(i256::from_i128(i128::from(v)).checked_mul(factor), *precision, *scale, || v.to_string())
+            let (factor, limit) = (power_of_ten(u32::from(*scale)), power_of_ten(u32::from(*precision)));
+            let small = factor.to_i128().and_then(|f| i64::try_from(f).ok()).map(i128::from).zip(limit.to_i128());
+            try_decimal(column, *precision, *scale, |v| match small {
+                // The product of two 64-bit numbers fits 128 bits.
+                Some((factor, limit)) if (i128::from(v) * factor).unsigned_abs() < limit.unsigned_abs() => {
+                    Ok(i256::from_i128(i128::from(v) * factor))
+                }
+                _ => fit(i256::from_i128(i128::from(v)).checked_mul(factor), *precision, *scale, || v.to_string()),
             })?
         }
         _ => return unsupported(&SqlType::Bigint, to),
@@ -224,18 +229,13 @@ pub fn typed_decimal(column: PrimitiveArray<Decimal256Type>, precision: u8, scal
 }
 
 fn to_text(array: &ArrayRef) -> Evaluated {
-    let mut builder = StringBuilder::with_capacity(array.len(), array.len() * 8);
-    let mut text = String::new();
-    for row in 0..array.len() {
-        if array.is_null(row) {
-            builder.append_null();
-        } else {
-            text.clear();
-            write_value(array.as_ref(), row, &mut text);
-            builder.append_value(&text);
+    write_texts(array.len(), array.len() * 12, |row, out| {
+        let valid = array.is_valid(row);
+        if valid {
+            write_value(array.as_ref(), row, out);
         }
-    }
-    Ok(Arc::new(builder.finish()))
+        Ok(valid)
+    })
 }
 
 fn from_text(array: &ArrayRef, to: &SqlType) -> Evaluated {

@@ -114,7 +114,24 @@ fn number(text: &str, digits: std::ops::RangeInclusive<usize>) -> Option<i64> {
     (digits.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
 }
 
+/// `yyyy-MM-dd` with nothing missing; None for all else.
+fn whole_date(text: &str) -> Option<i64> {
+    let bytes: &[u8; 10] = text.as_bytes().try_into().ok()?;
+    let digit = |at: usize| bytes[at].wrapping_sub(b'0');
+    let digits = [0, 1, 2, 3, 5, 6, 8, 9];
+    if bytes[4] != b'-' || bytes[7] != b'-' || digits.iter().any(|&at| digit(at) > 9) {
+        return None;
+    }
+    let number = |from: usize, to: usize| (from..to).fold(0, |n, at| n * 10 + i64::from(digit(at)));
+    let (year, month, day) = (number(0, 4), number(5, 7) as u32, number(8, 10) as u32);
+    let valid = (1..=12).contains(&month) && (1..=days_in_month(year, month)).contains(&day);
+    valid.then(|| days_of(year, month, day))
+}
+
 fn partial_date(text: &str) -> Option<i64> {
+    if let Some(days) = whole_date(text) {
+        return Some(days);
+    }
     let (negative, text) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
         None => (false, text),

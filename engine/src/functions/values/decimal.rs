@@ -16,6 +16,12 @@ static POWERS: LazyLock<[i256; 77]> = LazyLock::new(|| {
     powers
 });
 
+/// Up to here a power of ten is exact as a double, and its quotient with an exact whole number the nearest double.
+pub const EXACT_POWERS: [f64; 23] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20,
+    1e21, 1e22,
+];
+
 /// 10^n; n is at most 76.
 pub fn power_of_ten(n: u32) -> i256 {
     POWERS[n as usize]
@@ -90,8 +96,40 @@ pub fn decimal_text(value: i256, scale: u8) -> String {
     text
 }
 
+/// Most digits of a number that is read as 64 bits.
+const SHORT_DIGITS_MAX: usize = 18;
+
+/// `[-]digits[.digits]` of few digits; None for all else, and for what does not fit.
+fn parse_short(text: &str, precision: u8, scale: u8) -> Option<i256> {
+    let (negative, unsigned) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest.as_bytes()),
+        None => (false, text.as_bytes()),
+    };
+    let (mut value, mut digits, mut fraction) = (0i64, 0, None);
+    for &byte in unsigned {
+        match byte {
+            b'0'..=b'9' if digits < SHORT_DIGITS_MAX => {
+                value = value * 10 + i64::from(byte - b'0');
+                digits += 1;
+            }
+            b'.' if fraction.is_none() => fraction = Some(digits),
+            _ => return None,
+        }
+    }
+    let fraction = u8::try_from(digits - fraction.unwrap_or(digits)).ok()?;
+    let value = rescale(i256::from_i128(i128::from(if negative { -value } else { value })), fraction, scale)?;
+    (digits > 0 && fits(value, precision)).then_some(value)
+}
+
 /// Reads `[+-]digits[.digits][e±n]` as DECIMAL(precision, scale), rounding what is too fine.
 pub fn parse_decimal(text: &str, precision: u8, scale: u8) -> Result<i256, String> {
+    match parse_short(text, precision, scale) {
+        Some(value) => Ok(value),
+        None => parse_long(text, precision, scale),
+    }
+}
+
+fn parse_long(text: &str, precision: u8, scale: u8) -> Result<i256, String> {
     let wrong = || format!("Character array is missing \"exponent\" mark 'e' or 'E' or is not a number: {text}");
     let (negative, unsigned) = match text.as_bytes().first() {
         Some(b'-') => (true, &text[1..]),
@@ -138,8 +176,9 @@ pub fn parse_decimal(text: &str, precision: u8, scale: u8) -> Result<i256, Strin
 /// The nearest double.
 pub fn to_double(value: i256, scale: u8) -> f64 {
     match value.to_i128() {
-        // Both are exact, so one rounding division gives the nearest.
-        Some(v) if v.unsigned_abs() < 1 << 53 && scale <= 22 => v as f64 / 10f64.powi(i32::from(scale)),
+        Some(v) if v.unsigned_abs() < 1 << 53 && usize::from(scale) < EXACT_POWERS.len() => {
+            v as i64 as f64 / EXACT_POWERS[usize::from(scale)]
+        }
         _ => decimal_text(value, scale).parse().expect("a decimal's text is a number"),
     }
 }
@@ -164,6 +203,14 @@ mod tests {
             ("1e-400", 3, 2, "0.00"),
         ] {
             assert_eq!(round_trip(text, precision, scale).as_deref(), Ok(expected), "{text}");
+        }
+        for text in ["0", "-0.0", "12.345", "-12.345", "999999999999999999", "0.05", ".5", "7.", "00012.50", "-99.995"]
+        {
+            for (precision, scale) in [(20, 2), (18, 0), (5, 3), (76, 60)] {
+                if let Some(short) = parse_short(text, precision, scale) {
+                    assert_eq!(Ok(short), parse_long(text, precision, scale), "{text}");
+                }
+            }
         }
         assert!(round_trip("10", 2, 1).unwrap_err().starts_with("Numeric field overflow"));
         assert!(round_trip("9.99", 2, 1).is_err());

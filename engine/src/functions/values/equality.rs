@@ -39,6 +39,33 @@ pub fn without_nulls(array: BooleanArray) -> BooleanArray {
     }
 }
 
+/// [`equal_at`] for two columns, the types looked at once.
+pub fn equality<'a>(left: &'a dyn Array, right: &'a dyn Array) -> Box<dyn Fn(usize, usize) -> bool + 'a> {
+    fn typed<'a, A: Array, V: PartialEq>(
+        left: &'a A,
+        right: &'a A,
+        value: impl Fn(&'a A, usize) -> V + 'a,
+    ) -> Box<dyn Fn(usize, usize) -> bool + 'a> {
+        if left.null_count() == 0 && right.null_count() == 0 {
+            return Box::new(move |i, j| value(left, i) == value(right, j));
+        }
+        Box::new(move |i, j| match (left.is_null(i), right.is_null(j)) {
+            (false, false) => value(left, i) == value(right, j),
+            (i, j) => i && j,
+        })
+    }
+    match (left.data_type(), right.data_type()) {
+        (DataType::Int32, DataType::Int32) => {
+            typed(left.as_primitive::<Int32Type>(), right.as_primitive::<Int32Type>(), |a, i| a.value(i))
+        }
+        (DataType::Int64, DataType::Int64) => {
+            typed(left.as_primitive::<Int64Type>(), right.as_primitive::<Int64Type>(), |a, i| a.value(i))
+        }
+        (DataType::Utf8, DataType::Utf8) => typed(left.as_string::<i32>(), right.as_string::<i32>(), |a, i| a.value(i)),
+        _ => Box::new(move |i, j| equal_at(left, i, right, j)),
+    }
+}
+
 /// Whether two values of one type are equal; null equals null.
 pub fn equal_at(left: &dyn Array, i: usize, right: &dyn Array, j: usize) -> bool {
     if left.is_null(i) || right.is_null(j) {

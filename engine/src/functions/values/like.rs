@@ -9,11 +9,14 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, BooleanArray};
+use arrow::array::{Array, ArrayRef, BooleanArray, Datum, StringArray};
 use arrow::buffer::BooleanBuffer;
+use arrow::compute::kernels::comparison::{contains, ends_with, starts_with};
+use arrow::error::ArrowError;
 
 use crate::functions::columns::{Str, column};
 use crate::functions::scalar::Evaluated;
+use crate::functions::values::equality::without_nulls;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
@@ -125,9 +128,34 @@ fn matches_tokens(tokens: &[Token], text: &str) -> bool {
     }
 }
 
+/// One pattern of a prefix, a suffix or a part against texts without line breaks, by Arrow's kernels.
+fn like_plain(texts: &StringArray, pattern: &LikePattern) -> Option<Result<BooleanArray, ArrowError>> {
+    let (compare, part): (fn(&dyn Datum, &dyn Datum) -> _, _) = match pattern.tokens.as_slice() {
+        [Token::Text(part), Token::Any] => (starts_with, part),
+        [Token::Any, Token::Text(part)] => (ends_with, part),
+        [Token::Any, Token::Text(part), Token::Any] => (contains, part),
+        _ => return None,
+    };
+    let offsets = texts.value_offsets();
+    let bytes = &texts.value_data()[offsets[0] as usize..offsets[texts.len()] as usize];
+    // Outside ASCII there are line breaks of several bytes.
+    let special = bytes.iter().fold(false, |special, &b| special | (b == b'\n') | (b == b'\r') | (b >= 0x80));
+    let plain = !special;
+    plain.then(|| compare(texts, &StringArray::new_scalar(part)))
+}
+
 /// Texts against patterns, row by row; null on either side is false. `constant`: all patterns are this one.
 pub fn like(args: &[ArrayRef], escape: Option<char>, negated: bool, constant: Option<&LikePattern>) -> Evaluated {
     let (texts, patterns) = (column::<Str>(&args[0]), column::<Str>(&args[1]));
+    if let Some(pattern) = constant
+        && patterns.null_count() == 0
+        && let Some(matched) = like_plain(texts, pattern)
+    {
+        let matched = matched.map_err(|e| e.to_string())?;
+        // Null is false either way.
+        let matched = if negated { arrow::compute::not(&matched).map_err(|e| e.to_string())? } else { matched };
+        return Ok(Arc::new(without_nulls(matched)));
+    }
     let mut read: Option<(&str, LikePattern)> = None;
     let mut failed = None;
     let bits = BooleanBuffer::collect_bool(texts.len(), |row| {
@@ -158,6 +186,7 @@ pub fn like(args: &[ArrayRef], escape: Option<char>, negated: bool, constant: Op
 #[cfg(test)]
 mod tests {
     use super::*;
+    use arrow::array::AsArray;
 
     #[test]
     fn wildcards_escapes_and_line_breaks() {
@@ -183,5 +212,23 @@ mod tests {
             assert_eq!(LikePattern::new(pattern, escape).unwrap().matches(text), expected, "{pattern} on {text:?}");
         }
         assert!(LikePattern::new("a!", Some('!')).is_err());
+    }
+
+    #[test]
+    fn columns_match_as_their_rows_do() {
+        let plain = [Some("abc"), None, Some("xab"), Some(""), Some("ab")];
+        let broken = [Some("ab\nc"), None, Some("x\u{2028}ab"), Some("éab"), Some("ab")];
+        for texts in [plain, broken] {
+            let column: ArrayRef = Arc::new(StringArray::from(texts.to_vec()));
+            for pattern in ["ab%", "%ab", "%ab%", "a_%", "%"] {
+                let read = LikePattern::new(pattern, None).unwrap();
+                let args = [Arc::clone(&column), Arc::new(StringArray::from(vec![pattern; texts.len()]))];
+                for negated in [false, true] {
+                    let matched = like(&args, None, negated, Some(&read)).unwrap();
+                    let rows: Vec<_> = texts.map(|t| Some(t.is_some_and(|t| read.matches(t) != negated))).into();
+                    assert_eq!(matched.as_boolean().iter().collect::<Vec<_>>(), rows, "{pattern} {negated}");
+                }
+            }
+        }
     }
 }

@@ -27,11 +27,8 @@ pub fn write_double(value: f64, out: &mut String) {
     } else if value.is_infinite() {
         out.push_str(if value > 0.0 { "Infinity" } else { "-Infinity" });
     } else if value == 0.0 || (1e-3..1e7).contains(&value.abs()) {
-        let start = out.len();
-        let _ = write!(out, "{value}");
-        if !out[start..].contains('.') {
-            out.push_str(".0");
-        }
+        // The shortest digits with a point, as Java writes them between these bounds.
+        out.push_str(ryu::Buffer::new().format_finite(value));
     } else {
         let text = format!("{value:e}");
         let (mantissa, exponent) = text.split_once('e').expect("exponent notation has an exponent");

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::Schema;
 use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Case, Expr as DfExpr, Operator, Volatility};
@@ -24,7 +24,7 @@ use crate::functions::scalar::{CallContext, Evaluation};
 use crate::functions::udf::ColumnFunction;
 use crate::functions::values::arithmetic::{DecimalOperation, divide_integers};
 use crate::functions::values::decimal::parse_decimal;
-use crate::functions::values::equality::equal_rows;
+use crate::functions::values::equality::{equal_rows, without_nulls};
 use crate::functions::values::like::{LikePattern, like};
 use crate::functions::values::{access, cast};
 use crate::functions::{ArgType, signature::as_decimal};
@@ -327,7 +327,15 @@ fn comparison(op: ComparisonOp, left: &Expr, right: &Expr, place: Place) -> Resu
         ComparisonOp::IsNotDistinctFrom => Operator::IsNotDistinctFrom,
     };
     let compared = binary(first, operator, second);
-    Ok(if distinct || place.null_is_false() { compared } else { DfExpr::IsTrue(Box::new(compared)) })
+    Ok(if distinct || place.null_is_false() { compared } else { null_as_false(compared) })
+}
+
+/// A comparison with null is false. (DataFusion's IS TRUE says the same, and compares every row once more for it.)
+fn null_as_false(compared: DfExpr) -> DfExpr {
+    let function = ColumnFunction::new("null_as_false", "", &SqlType::Boolean, |args, _| {
+        Ok(Arc::new(without_nulls(args[0].as_boolean().clone())))
+    });
+    function.call(vec![compared])
 }
 
 /// Where the sides of a comparison stand: in a conjunct, a null side drops the row as a failure does.
