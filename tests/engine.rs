@@ -270,3 +270,29 @@ fn rows_from_before_a_column_was_added_are_still_taken_back() {
         engine.close().expect("it closes");
     }
 }
+
+#[test]
+fn catching_up_over_several_partitions_makes_no_row_late() {
+    let mut session = memory_session();
+    run(
+        &mut session,
+        "CREATE STREAM readings (id INT KEY, place INT) WITH (KAFKA_TOPIC='readings', VALUE_FORMAT='JSON', PARTITIONS=4);",
+    )
+    .expect("it runs");
+    for block in 0..10 {
+        let rows: Vec<String> = (block * 2000..(block + 1) * 2000).map(|i| format!("({i}, {i}, {})", i % 7)).collect();
+        run(&mut session, &format!("INSERT INTO readings (ROWTIME, id, place) VALUES {};", rows.join(", ")))
+            .expect("it runs");
+    }
+    for round in 0..3 {
+        let rows = run(
+            &mut session,
+            &format!(
+                "CREATE TABLE per_place_{round} AS SELECT place, COUNT(*) AS n FROM readings
+                   WINDOW TUMBLING (SIZE 1 SECOND, RETENTION 1 HOUR, GRACE PERIOD 0 SECONDS) GROUP BY place;
+                 SELECT COUNT(*) AS windows, SUM(n) AS n FROM per_place_{round};"
+            ),
+        );
+        assert_eq!(rows.expect("it runs"), ["140|20000"]);
+    }
+}

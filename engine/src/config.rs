@@ -177,7 +177,12 @@ pub const SETTINGS: &[Setting] = &[
         Some("4294967296"),
         "Most memory the state of one query may take. A persistent query that passes it is parked between two runs, and RESUME after a larger value goes on there; a push query ends with an error (our choice: 4 GiB).",
     ),
-    setting("task.time.skew.max.ms", Integer, Some("0"), "Not built yet: a task is not held back by its siblings."),
+    setting(
+        "task.time.skew.max.ms",
+        Integer,
+        None,
+        "How far one task of a repartitioned query may run ahead of its siblings in record time; unset: until a window would close for their rows, -1: as far as it can.",
+    ),
 ];
 
 /// Prefixes whose settings are Kafka's own: accepted, kept, without effect on the embedded log.

@@ -11,9 +11,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, RecordBatch, UInt64Array};
-use arrow::compute::{concat_batches, take_record_batch};
-use hashbrown::HashMap;
+use arrow::array::{Array, AsArray, BinaryArray, BooleanArray, RecordBatch};
+use arrow::compute::interleave_record_batch;
+use hashbrown::HashSet;
 
 use super::LogPosition;
 use super::group::{Group, state_bytes};
@@ -56,19 +56,19 @@ pub(crate) fn merge(parts: &[StateChanges], deletions: Deletions) -> Result<Stat
 }
 
 fn last_rows(batches: &[&RecordBatch], deletions: Deletions) -> Result<RecordBatch> {
-    let all = concat_batches(&batches[0].schema(), batches.iter().copied())?;
-    let kept = {
-        let (keys, deleted) = key_columns(&all)?;
-        let mut last: HashMap<&[u8], u64> = HashMap::with_capacity(keys.len());
-        for row in 0..keys.len() {
-            last.insert(keys.value(row), row as u64);
+    let rows = batches.iter().map(|batch| batch.num_rows()).sum();
+    let mut seen: HashSet<&[u8]> = HashSet::with_capacity(rows);
+    let mut kept: Vec<(usize, usize)> = Vec::new();
+    for (number, batch) in batches.iter().enumerate().rev() {
+        let (keys, deleted) = key_columns(batch)?;
+        for row in (0..keys.len()).rev() {
+            if seen.insert(keys.value(row)) && (deletions == Deletions::Keep || !deleted.value(row)) {
+                kept.push((number, row));
+            }
         }
-        UInt64Array::from_iter_values((0..keys.len() as u64).filter(|row| {
-            last.get(keys.value(*row as usize)) == Some(row)
-                && (deletions == Deletions::Keep || !deleted.value(*row as usize))
-        }))
-    };
-    Ok(if kept.len() == all.num_rows() { all } else { take_record_batch(&all, &kept)? })
+    }
+    kept.reverse();
+    Ok(interleave_record_batch(batches, &kept)?)
 }
 
 /// The columns every state row begins with.

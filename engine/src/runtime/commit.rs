@@ -14,6 +14,8 @@
 
 use std::time::Duration;
 
+use arrow::array::Int64Array;
+
 use crate::clock::Stopwatch;
 use crate::log::Transaction;
 use crate::ops::compact::Compaction;
@@ -22,16 +24,18 @@ use crate::ops::compact::Compaction;
 const BACKLOG_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Bounds what a crash makes a task do again, and the state rows of one group.
-const GROUP_ROWS_MAX: usize = 256 * 1024;
+const GROUP_ROWS_MAX: usize = 1024 * 1024;
 
 /// Well below what a group may hold, so that the next run's output fits in, too.
-const GROUP_BYTES_DUE: usize = 4 << 20;
+const GROUP_BYTES_DUE: usize = 16 << 20;
 
 /// The group a task is filling. A client's query has no transaction: nothing of it is logged.
 pub struct OpenGroup {
     pub transaction: Option<Box<dyn Transaction>>,
     since: Stopwatch,
     rows_read: usize,
+    /// Smallest time of a row read.
+    earliest: Option<i64>,
 }
 
 /// What a group asks for.
@@ -43,11 +47,16 @@ pub enum Due {
 
 impl OpenGroup {
     pub fn new(transaction: Option<Box<dyn Transaction>>) -> Self {
-        Self { transaction, since: Stopwatch::start(), rows_read: 0 }
+        Self { transaction, since: Stopwatch::start(), rows_read: 0, earliest: None }
     }
 
-    pub fn add_run(&mut self, rows_read: usize) {
-        self.rows_read += rows_read;
+    pub fn add_run(&mut self, times: &Int64Array) {
+        self.rows_read += times.len();
+        self.earliest = self.earliest.into_iter().chain(arrow::compute::min(times)).min();
+    }
+
+    pub fn earliest(&self) -> Option<i64> {
+        self.earliest
     }
 
     pub fn bytes(&self) -> usize {

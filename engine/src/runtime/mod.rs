@@ -17,6 +17,7 @@ mod pull;
 pub mod query;
 pub mod rejects;
 pub mod scan;
+pub mod siblings;
 pub mod sink;
 pub mod task;
 pub mod typed;
@@ -45,6 +46,7 @@ use pool::{Pool, TaskCell};
 use query::{Progress, QueryShared, QueryState};
 use rejects::{PROCESSING_LOG, rejected_name};
 use scan::Scanner;
+use siblings::{Lead, Siblings};
 use sink::{RepartitionWriter, SinkWriter};
 use task::{FailureTopics, StageRun, Task, TaskBody, TaskOutput, TaskParts, needs_order};
 use typed::{TypedSchema, TypedSchemas};
@@ -225,9 +227,13 @@ impl Runtime {
                 self.build_task(&shared, &definition, &stages, (0..stages.len()).collect(), 0, failures, catalog)?;
             tasks.push((task, last));
         } else {
+            let lead = Lead::of(&definition.plan.root, &definition.settings).filter(|_| !self.step);
             for (index, partitions) in partitions.into_iter().enumerate() {
+                let feeds_topic = matches!(stages[index].output, StageOutput::Repartition { .. });
+                let lead = lead.clone().filter(|_| feeds_topic && partitions > 1);
+                let siblings = lead.map(|lead| Siblings::new(self.log.clone(), partitions, lead));
                 for partition in 0..partitions {
-                    let task = self.build_task(
+                    let mut task = self.build_task(
                         &shared,
                         &definition,
                         &stages,
@@ -236,6 +242,9 @@ impl Runtime {
                         failures.clone(),
                         catalog,
                     )?;
+                    if let Some(siblings) = &siblings {
+                        task.set_siblings(siblings.clone(), partition as usize);
+                    }
                     tasks.push((task, index));
                 }
             }

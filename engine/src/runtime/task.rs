@@ -29,6 +29,7 @@ use super::pool::{Body, Ran};
 use super::query::{QueryShared, QueryState};
 use super::rejects::{RejectedAt, processing_log_rows, rejected_rows};
 use super::scan::Rejected;
+use super::siblings::{Progress, Siblings};
 use super::sink::{RepartitionWriter, SinkWriter, Unwritten, append};
 use crate::clock::{self, Clock, Stopwatch};
 use crate::config::STATE_BYTES_MAX;
@@ -90,6 +91,8 @@ pub struct Task {
     draining: bool,
     /// Since when the task waits for an input without data.
     waiting: Option<Stopwatch>,
+    /// The tasks that feed the same repartition topic, and which of them this is.
+    siblings: Option<(Arc<Siblings>, usize)>,
     /// Work of runs that is not committed yet.
     open: Option<OpenGroup>,
     run_rows_max: usize,
@@ -144,6 +147,7 @@ impl Task {
             idle_max: parts.idle_max,
             draining: false,
             waiting: None,
+            siblings: None,
             open: None,
             run_rows_max: 1,
             next_input: 0,
@@ -173,6 +177,35 @@ impl Task {
         self.last_commit
     }
 
+    /// Keeps this task close in time to those that feed the same topic.
+    pub fn set_siblings(&mut self, siblings: Arc<Siblings>, index: usize) {
+        self.siblings = Some((siblings, index));
+    }
+
+    /// Tells the siblings how far this task is.
+    fn publish_progress(&self) {
+        let Some((siblings, index)) = &self.siblings else { return };
+        let heads = self.inputs.iter().filter_map(|input| input.head()?.time.values().first().copied());
+        let open = self.open.as_ref().and_then(OpenGroup::earliest);
+        let progress = match heads.chain(open).min() {
+            Some(time) => Progress::Busy(time),
+            None => Progress::CaughtUp(self.inputs.iter().map(|input| (input.at, input.next())).collect()),
+        };
+        siblings.publish(*index, progress);
+    }
+
+    /// How many of the next rows of an input may be taken now; none: this task is woken when a sibling has moved.
+    fn within_skew(&self, input: usize, len: usize, waker: &Waker) -> usize {
+        let (Some((siblings, index)), false) = (&self.siblings, self.draining) else { return len };
+        let Some(rows) = self.inputs[input].head() else { return len };
+        let times = &rows.time.values()[..len.min(rows.len())];
+        let Some(first) = times.first() else { return len };
+        match siblings.limit(*index, *first, waker) {
+            Some(limit) => times.iter().position(|time| *time > limit).unwrap_or(times.len()),
+            None => 0,
+        }
+    }
+
     /// Reads what the inputs have. True if there is something at hand.
     fn fill(&mut self) -> Result<bool> {
         let mut any = false;
@@ -184,17 +217,23 @@ impl Task {
     }
 
     /// Handles one run of the rows at hand.
-    fn run_once(&mut self) -> Result<Next> {
+    fn run_once(&mut self, waker: &Waker) -> Result<Next> {
         if let Some(reason) = self.past_limit() {
             self.park(reason)?;
             return Ok(Next::Nothing);
         }
         let next = self.next_run();
         let Next::Run(input, len) = next else { return Ok(next) };
+        let allowed = self.within_skew(input, len, waker);
+        if allowed == 0 && len > 0 {
+            return Ok(Next::Nothing);
+        }
+        let len = allowed;
         let Some(rows) = self.inputs[input].take(len.min(self.run_rows_max)) else { return Ok(Next::Nothing) };
         let watch = Stopwatch::start();
         let mut operators = Counters::default();
         let read = rows.len() as u64;
+        let taken = rows.time.clone();
         let rows = match &self.output {
             TaskOutput::Client(client) => client.admitted(rows)?,
             _ => rows,
@@ -214,7 +253,7 @@ impl Task {
         self.write(out, errors, &mut counters)?;
         self.write_rejected(input, rejected)?;
         let group = self.open_group()?;
-        group.add_run(rows.len());
+        group.add_run(&taken);
         let written_bytes = group.bytes() - bytes_before;
         self.last_input = input;
         let bytes = written_bytes + self.measure_state();
@@ -474,7 +513,7 @@ impl Task {
     /// Runs until nothing is left (step mode). Returns whether anything was done.
     pub fn run_to_idle(&mut self) -> Result<bool> {
         let mut any = false;
-        while self.fill()? && matches!(self.run_once()?, Next::Run(..)) {
+        while self.fill()? && matches!(self.run_once(Waker::noop())?, Next::Run(..)) {
             any = true;
         }
         self.commit(Waker::noop())?;
@@ -547,30 +586,33 @@ impl Task {
     }
 
     fn run(&mut self, waker: &Waker) -> Result<Ran> {
-        let mut next = if self.fill()? { self.run_once()? } else { Next::Nothing };
+        let mut next = self.fill_and_run(waker)?;
         if !matches!(next, Next::Run(..)) {
             // Ask to be woken first, then look once more, so that no record slips in between.
             for input in &mut self.inputs {
                 input.reader.wake_on_data(waker);
             }
-            if self.fill()? {
-                next = self.run_once()?;
-            }
+            next = self.fill_and_run(waker)?;
         }
-        let wait = match next {
-            Next::Run(..) => {
-                let more = self.fill()?;
-                self.commit_if_due(more, waker)?;
-                return Ok(Ran::Again);
-            }
-            Next::Wait(wait) => Some(wait),
-            Next::Nothing => None,
-        };
+        if let Next::Run(..) = next {
+            let more = self.fill()?;
+            self.commit_if_due(more, waker)?;
+            self.publish_progress();
+            return Ok(Ran::Again);
+        }
         let due = self.commit_if_due(false, waker)?;
+        self.publish_progress();
+        let wait = if let Next::Wait(wait) = next { Some(wait) } else { None };
         Ok(match wait.into_iter().chain(due).min() {
             Some(wait) => Ran::Wait(wait),
             None => Ran::Idle,
         })
+    }
+
+    fn fill_and_run(&mut self, waker: &Waker) -> Result<Next> {
+        let any = self.fill()?;
+        self.publish_progress();
+        if any { self.run_once(waker) } else { Ok(Next::Nothing) }
     }
 
     /// An error stops the query.

@@ -3,9 +3,10 @@
 use std::io::{BufRead, BufReader, Read};
 
 use arrow::array::{Array, AsArray, BinaryArray, Int64Array, StringArray};
+use arrow::buffer::{Buffer, OffsetBuffer};
 
-use super::LOAD_LINE_BYTES_MAX;
 use super::time::TimeParser;
+use super::{LOAD_LINE_BYTES_MAX, LOAD_RUN_BYTES};
 use crate::catalog::Source;
 use crate::error::{Error, Result, RowError};
 use crate::format::{self, FormatName, FormatRef, FormatSpec, Side};
@@ -28,48 +29,53 @@ impl<'a> Lines<'a> {
     }
 
     /// Number of the first line and the lines, blank ones left in place as empty; None at the end.
-    pub fn next_lines(&mut self, most: usize) -> Result<Option<(u64, Vec<Vec<u8>>)>> {
+    pub fn next_lines(&mut self, most: usize) -> Result<Option<(u64, BinaryArray)>> {
         let first = self.line + 1;
-        let mut lines = Vec::new();
-        while lines.len() < most {
-            let mut line = Vec::new();
+        // All lines lie in one buffer, as the array has them.
+        let mut bytes: Vec<u8> = Vec::new();
+        let mut ends: Vec<i32> = vec![0];
+        while ends.len() <= most && bytes.len() < LOAD_RUN_BYTES {
+            let start = bytes.len();
             let limit = LOAD_LINE_BYTES_MAX as u64 + 1;
-            let read = (&mut self.reader).take(limit).read_until(b'\n', &mut line)?;
+            let read = (&mut self.reader).take(limit).read_until(b'\n', &mut bytes)?;
             if read == 0 {
                 break;
             }
-            if line.len() > LOAD_LINE_BYTES_MAX {
+            if read > LOAD_LINE_BYTES_MAX {
                 return Err(Error::limit(format!("line {} is longer than {LOAD_LINE_BYTES_MAX} bytes", self.line + 1)));
             }
             self.line += 1;
             self.bytes += read as u64;
-            while matches!(line.last(), Some(b'\n' | b'\r')) {
-                line.pop();
+            while bytes.len() > start && matches!(bytes.last(), Some(b'\n' | b'\r')) {
+                bytes.pop();
             }
-            lines.push(line);
+            ends.push(i32::try_from(bytes.len()).map_err(|_| Error::internal("a run of lines is larger than 2 GiB"))?);
         }
-        Ok((!lines.is_empty()).then_some((first, lines)))
+        if ends.len() == 1 {
+            return Ok(None);
+        }
+        let lines = BinaryArray::try_new(OffsetBuffer::new(ends.into()), Buffer::from_vec(bytes), None)?;
+        Ok(Some((first, lines)))
     }
 }
 
 /// Line `row` of those that begin with number `first`.
-pub(super) fn record(first: u64, texts: &[Vec<u8>], row: usize) -> Record {
-    Record { line: Some(first + row as u64), raw: Some(texts[row].clone()) }
+pub(super) fn record(first: u64, lines: &BinaryArray, row: usize) -> Record {
+    Record { line: Some(first + row as u64), raw: Some(lines.value(row).to_vec()) }
 }
 
 pub(super) fn json_run<'a>(
     source: &Source,
-    texts: &[Vec<u8>],
+    lines: &BinaryArray,
     record: &'a dyn Fn(usize) -> Record,
     timestamp: Option<&str>,
     now_ms: i64,
 ) -> Result<Run<'a>> {
-    let bytes = BinaryArray::from_iter_values(texts.iter().map(Vec::as_slice));
-    let decoded = decode_objects(source, &bytes)?;
+    let decoded = decode_objects(source, lines)?;
     let mut refused = decoded.errors;
     let time = match timestamp {
         Some(name) => {
-            let picked = FieldPicker::new(None, Some(name))?.pick(&bytes, now_ms)?;
+            let picked = FieldPicker::new(None, Some(name))?.pick(lines, now_ms)?;
             refused.extend(picked.errors.into_iter().map(|e| (e.row, e.message)));
             picked.time
         }

@@ -29,6 +29,9 @@ use crate::runtime::sink::append;
 /// Records in one group of a load.
 const LOAD_ROWS_MAX: usize = 8192;
 
+/// Lines are taken no further beyond this.
+const LOAD_RUN_BYTES: usize = 16 << 20;
+
 /// Groups of a load on their way to the disk at once.
 const LOAD_GROUPS_IN_FLIGHT_MAX: usize = 16;
 
@@ -94,9 +97,9 @@ impl Session {
         match request.format {
             LoadFormat::Json => {
                 let mut lines = Lines::new(request.input);
-                while let Some((first, texts)) = lines.next_lines(LOAD_ROWS_MAX)? {
-                    let record = |row: usize| json::record(first, &texts, row);
-                    let run = json_run(&source, &texts, &record, request.timestamp, now_ms)?;
+                while let Some((first, objects)) = lines.next_lines(LOAD_ROWS_MAX)? {
+                    let record = |row: usize| json::record(first, &objects, row);
+                    let run = json_run(&source, &objects, &record, request.timestamp, now_ms)?;
                     writer.write(self, run, &mut report)?;
                     report.bytes = lines.bytes;
                     progress(&report);
@@ -137,16 +140,15 @@ impl Session {
         let mut flight = Flight::default();
         let now_ms = self.engine.inner.clock.now_ms();
         let fields = FieldPicker::new(request.key, request.timestamp)?;
-        while let Some((first, texts)) = lines.next_lines(LOAD_ROWS_MAX)? {
-            let bytes = BinaryArray::from_iter_values(texts.iter().map(Vec::as_slice));
-            let picked = fields.pick(&bytes, now_ms)?;
-            let mut keep = vec![true; texts.len()];
+        while let Some((first, objects)) = lines.next_lines(LOAD_ROWS_MAX)? {
+            let picked = fields.pick(&objects, now_ms)?;
+            let mut keep = vec![true; objects.len()];
             for error in &picked.errors {
                 report.reject(first + error.row as u64, &error.message);
                 keep[error.row] = false;
             }
             let mut by_partition: Vec<Vec<usize>> = vec![Vec::new(); topic.partitions as usize];
-            for row in (0..texts.len()).filter(|row| keep[*row]) {
+            for row in (0..objects.len()).filter(|row| keep[*row]) {
                 let partition = match picked.keys.as_ref().filter(|keys| !keys.is_null(row)) {
                     Some(keys) => partitioner::partition_of(keys.value(row).as_bytes(), topic.partitions) as usize,
                     None => row % topic.partitions as usize,
@@ -159,7 +161,7 @@ impl Session {
                 let key_of = |row: &usize| picked.keys.as_ref().filter(|k| !k.is_null(*row)).map(|k| k.value(*row));
                 let records = EncodedRecords {
                     keys: rows.iter().map(|row| key_of(row).map(str::as_bytes)).collect(),
-                    values: BinaryArray::from_iter_values(rows.iter().map(|row| texts[*row].as_slice())),
+                    values: BinaryArray::from_iter_values(rows.iter().map(|row| objects.value(*row))),
                     time: Int64Array::from_iter_values(rows.iter().map(|row| picked.time.value(*row))),
                     headers: None,
                 };
