@@ -322,3 +322,33 @@ fn a_terminated_service_drops_everything_and_stops() {
     assert_eq!(status, 200);
     door.thread.take().unwrap().join().unwrap();
 }
+
+#[test]
+fn a_long_bounded_query_sends_its_id_before_its_first_row_and_can_be_closed_with_it() {
+    let door = Door::open();
+    door.post("/ksql", &json!({"ksql": CREATE}));
+    let values: Vec<String> = (0..3000).map(|i| format!("({i}, {i})")).collect();
+    door.post("/ksql", &json!({"ksql": format!("INSERT INTO s VALUES {};", values.join(", "))}));
+    // 27,000,000,000 pairs: it does not end by itself.
+    let endless = json!({"ksql": "SELECT COUNT(*) FROM s a CROSS JOIN s b CROSS JOIN s c WHERE a.v + b.v + c.v < 0;"});
+    let answer = door.send("/query", &[("Content-Type", "application/json")], &endless.to_string());
+    assert_eq!(answer.status(), 200);
+    let query_id = answer.headers()["query-id"].to_str().unwrap().to_string();
+    let closing = {
+        let (url, agent) = (door.url.clone(), door.agent.clone());
+        std::thread::spawn(move || {
+            let body = json!({"queryId": query_id}).to_string();
+            agent
+                .post(format!("{url}/close-query"))
+                .header("Content-Type", "application/json")
+                .send(body)
+                .unwrap()
+                .status()
+        })
+    };
+    // The answer ends, without a row.
+    let lines: Vec<String> =
+        BufReader::new(answer.into_body().into_reader()).lines().map(|line| line.unwrap()).collect();
+    assert_eq!(closing.join().unwrap(), 200);
+    assert!(lines.iter().all(|line| !line.contains(r#""row""#)), "{lines:?}");
+}

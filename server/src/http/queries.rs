@@ -1,7 +1,7 @@
 //! `POST /query`, `POST /query-stream`, `POST /close-query`: one query, its rows as they come.
 //!
-//! A bounded query that fails before its first row answers with an error status; later errors are the last element of
-//! the answer. When the client goes, the body is dropped, and with it the query.
+//! A bounded query that fails before its first row, and soon, answers with an error status; later errors are the last
+//! element of the answer. When the client goes, the body is dropped, and with it the query.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -27,6 +27,9 @@ use super::shared::Running;
 
 /// A chunk of the answer is sent once it has this many bytes, or when no row is waiting.
 const CHUNK_BYTES: usize = 64 * 1024;
+/// How long a bounded query's answer waits for its first row, so that a failure is a status. Then the header is sent: with it
+/// the client has the id that stops a long query.
+const FIRST_ROW_WAIT: Duration = Duration::from_millis(300);
 /// What `/close-query` takes, also for answers whose form does not show it.
 const QUERY_ID: HeaderName = HeaderName::from_static("query-id");
 
@@ -79,9 +82,9 @@ async fn answer(
     shared.metrics.count_query(stream.kind);
     let first = match stream.kind {
         ResultKind::Push | ResultKind::Print => None,
-        _ => match stream.next().await {
-            Some(Err(error)) => return Err(error.into()),
-            first => first.transpose()?,
+        _ => match tokio::time::timeout(FIRST_ROW_WAIT, stream.next()).await {
+            Ok(first) => first.transpose()?,
+            Err(_not_yet) => None,
         },
     };
     let query_id = HeaderValue::from_str(&stream.query_id).map_err(|_| Error::internal("a query id is not ASCII"))?;
