@@ -65,8 +65,14 @@ impl<F: Fold> Folded<F> {
         }
     }
 
-    fn plain(&mut self, groups: &[u32], values: &PrimitiveArray<F::Input>, errors: &mut Errors) -> Results<F::Output> {
-        let mut results = Results::with_capacity(groups.len());
+    /// Adds every row; `then` sees the state after each.
+    fn add_all(
+        &mut self,
+        groups: &[u32],
+        values: &PrimitiveArray<F::Input>,
+        errors: &mut Errors,
+        mut then: impl FnMut(&F, &F::State),
+    ) {
         let (fold, states) = (&self.fold, &mut self.states);
         match values.nulls().filter(|nulls| nulls.null_count() > 0) {
             None => {
@@ -75,7 +81,7 @@ impl<F: Fold> Folded<F> {
                     if !fold.add(state, value) {
                         errors.push(row, || fold.refusal());
                     }
-                    results.push(fold.result(state));
+                    then(fold, state);
                 }
             }
             Some(nulls) => {
@@ -84,11 +90,10 @@ impl<F: Fold> Folded<F> {
                     if nulls.is_valid(row) && !fold.add(state, value) {
                         errors.push(row, || fold.refusal());
                     }
-                    results.push(fold.result(state));
+                    then(fold, state);
                 }
             }
         }
-        results
     }
 }
 
@@ -99,9 +104,16 @@ impl<F: Fold> Aggregator for Folded<F> {
         let walk = Walk::new(groups, args, &emit);
         let mut errors = Errors::default();
         if walk.is_plain() && !emit.old {
-            let results = self.plain(groups, values, &mut errors);
+            let new = if walk.emits() {
+                let mut results = Results::<F::Output>::with_capacity(groups.len());
+                self.add_all(groups, values, &mut errors, |fold, state| results.push(fold.result(state)));
+                Some(results.finish(&self.output))
+            } else {
+                self.add_all(groups, values, &mut errors, |_, _| {});
+                None
+            };
             self.check(&errors)?;
-            return Ok(Updated { new: Some(results.finish(&self.output)), old: None, errors: errors.0 });
+            return Ok(Updated { new, old: None, errors: errors.0 });
         }
         let undone = args.undo.map(|(values, _)| typed::<F::Input>(&values[0])).transpose()?;
         let mut new = Results::<F::Output>::with_capacity(groups.len());

@@ -28,6 +28,12 @@ impl Aggregator for Count {
         let values = args.values.first();
         let counts = &mut self.counts;
         let nulls = values.and_then(|v| v.logical_nulls()).filter(|nulls| nulls.null_count() > 0);
+        if walk.is_plain() && !walk.emits() && nulls.is_none() {
+            for &group in groups {
+                counts[group as usize] += 1;
+            }
+            return Ok(Updated { new: None, old: None, errors: Vec::new() });
+        }
         if walk.is_plain() && !emit.old && nulls.is_none() {
             let mut out = Vec::with_capacity(groups.len());
             for &group in groups {

@@ -101,11 +101,12 @@ impl<'a> Walk<'a> {
         !matches!(self.emitted, Emitted::None)
     }
 
-    /// Whether every row is added, none taken back, and every one gives a result: the common case.
+    /// Whether every row is added, none taken back, and every one gives a result (the common case) or none does (a bounded
+    /// query): then no row's flags need to be looked at.
     pub fn is_plain(&self) -> bool {
         self.undo.is_none_or(|rows| rows.count_set_bits() == 0)
             && self.add.count_set_bits() == self.add.len()
-            && matches!(self.emitted, Emitted::Every)
+            && !matches!(self.emitted, Emitted::These(_))
     }
 
     /// `before(group)` just ahead of an emitted row, `step` for what happens to it, `after(group)` behind it.
