@@ -320,9 +320,12 @@ impl HttpRows {
             });
         }
         let query_id = answer.headers().get("query-id").and_then(|id| id.to_str().ok()).unwrap_or_default().to_string();
-        let reader = BufReader::new(answer.into_body().into_reader());
+        let mut reader = BufReader::new(answer.into_body().into_reader());
         let (sender, lines) = mpsc::sync_channel(LINES_AHEAD_MAX);
         std::thread::Builder::new().name("answer".into()).spawn(move || {
+            if !print && sender.send(first_element(&mut reader)).is_err() {
+                return;
+            }
             for line in reader.lines() {
                 if sender.send(line).is_err() {
                     break;
@@ -396,6 +399,15 @@ struct Row {
     columns: Vec<Box<RawValue>>,
     #[serde(default)]
     tombstone: bool,
+}
+
+/// The header. Its line ends only when the first row is there, which may take long.
+fn first_element(reader: &mut impl BufRead) -> std::io::Result<String> {
+    while let Some(b'[' | b' ' | b'\r' | b'\n') = reader.fill_buf()?.first() {
+        reader.consume(1);
+    }
+    let element: Box<RawValue> = serde::Deserialize::deserialize(&mut serde_json::Deserializer::from_reader(reader))?;
+    Ok(element.get().to_string())
 }
 
 /// An element of the array, with or without the array's brackets and commas around it.
@@ -476,6 +488,15 @@ mod tests {
         for line in [r#"[{"a":1},"#, r#"{"a":1}]"#, r#",{"a":1}"#.trim_start_matches(','), r#"{"a":1},"#] {
             assert_eq!(parse_element::<Value>(line).unwrap(), json!({"a": 1}));
         }
+    }
+
+    #[test]
+    fn the_header_is_read_before_its_line_ends() {
+        let mut answer = BufReader::new(&b"[{\"header\":{\"queryId\":\"q\"}},\n{\"row\":1}]\n"[..]);
+        assert_eq!(first_element(&mut answer).unwrap(), r#"{"header":{"queryId":"q"}}"#);
+        let rest: Vec<String> = answer.lines().map(|line| line.unwrap()).collect();
+        assert_eq!(rest, [",", r#"{"row":1}]"#]);
+        assert!(first_element(&mut BufReader::new(&b"[{\"header\":"[..])).is_err());
     }
 
     #[test]
