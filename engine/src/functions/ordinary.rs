@@ -13,14 +13,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use ::datafusion::common::config::ConfigOptions;
 use ::datafusion::logical_expr::type_coercion::functions::fields_with_udf;
-use ::datafusion::logical_expr::{ColumnarValue, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, Volatility};
+use ::datafusion::logical_expr::{ReturnFieldArgs, ScalarUDF, Volatility};
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef};
 
 use super::scalar::{self, Evaluation};
 use super::signature::widens;
+use super::udf::run_datafusions;
 use super::values::conform;
 use super::{ArgType, Example, FunctionInfo, FunctionKind, Resolved, SignatureInfo};
 use crate::error::{Error, Result};
@@ -125,20 +125,12 @@ impl Call {
     }
 
     fn invoke(&self, columns: &[ArrayRef], rows: usize) -> std::result::Result<ArrayRef, String> {
-        let args = columns
+        let columns = columns
             .iter()
             .zip(&self.fields)
-            .map(|(column, field)| cast(column, field.data_type()).map(ColumnarValue::Array))
+            .map(|(column, field)| cast(column, field.data_type()))
             .collect::<std::result::Result<_, String>>()?;
-        let args = ScalarFunctionArgs {
-            args,
-            arg_fields: self.fields.clone(),
-            number_rows: rows,
-            return_field: Arc::clone(&self.returns),
-            config_options: Arc::new(ConfigOptions::default()),
-        };
-        let value = self.function.invoke_with_args(args).and_then(|value| value.into_array(rows));
-        value.map_err(|e| e.strip_backtrace())
+        run_datafusions(&self.function, &self.fields, &self.returns, columns, rows)
     }
 }
 

@@ -5,10 +5,11 @@
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, FieldRef};
+use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DataFusionError, Result as DataFusionResult, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ReturnFieldArgs, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, TypeSignature,
@@ -111,6 +112,26 @@ impl ScalarUDFImpl for ColumnFunction {
             (self.evaluate)(columns, rows)
         })
     }
+}
+
+/// Runs one of DataFusion's functions over columns of types it takes as they are.
+pub fn run_datafusions(
+    function: &ScalarUDF,
+    fields: &[FieldRef],
+    returns: &FieldRef,
+    columns: Vec<ArrayRef>,
+    rows: usize,
+) -> Evaluated {
+    static OPTIONS: LazyLock<Arc<ConfigOptions>> = LazyLock::new(Arc::default);
+    let args = ScalarFunctionArgs {
+        args: columns.into_iter().map(ColumnarValue::Array).collect(),
+        arg_fields: fields.to_vec(),
+        number_rows: rows,
+        return_field: Arc::clone(returns),
+        config_options: Arc::clone(&OPTIONS),
+    };
+    let value = function.invoke_with_args(args).and_then(|value| value.into_array(rows));
+    value.map_err(|e| e.strip_backtrace())
 }
 
 /// Runs an evaluation over DataFusion's values; constants stay constants where that changes nothing.

@@ -5,7 +5,9 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryBuilder, PrimitiveArray, StringBuilder};
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, PrimitiveArray, StringArray,
+};
 use arrow::datatypes::{
     DataType, Date32Type, Decimal256Type, Float64Type, Int32Type, Int64Type, Time32MillisecondType,
     TimestampMillisecondType,
@@ -74,9 +76,15 @@ pub fn double_order(a: f64, b: f64) -> Ordering {
     }
 }
 
-/// `String.compareTo`.
-pub fn text_order(a: &str, b: &str) -> Ordering {
-    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
+/// `String.compareTo` of two texts in UTF-8: by UTF-16 units. That is the order of the bytes, but that characters beyond
+/// U+FFFF (first byte F0 to F4) are written in UTF-16 with units below U+E000 to U+FFFF (first byte EE and EF).
+pub fn text_order(a: &[u8], b: &[u8]) -> Ordering {
+    const BEYOND_SURROGATES: u8 = 0xee;
+    match a.iter().zip(b).find(|(x, y)| x != y) {
+        Some((x, y)) if *x >= BEYOND_SURROGATES && *y >= BEYOND_SURROGATES => (*x < 0xf0, x).cmp(&(*y < 0xf0, y)),
+        Some((x, y)) => x.cmp(y),
+        None => a.len().cmp(&b.len()),
+    }
 }
 
 /// `ByteBuffer.compareTo`.
@@ -153,10 +161,7 @@ impl Bytes {
     }
 
     fn order(text: bool, a: &[u8], b: &[u8]) -> Ordering {
-        match (text, std::str::from_utf8(a), std::str::from_utf8(b)) {
-            (true, Ok(a), Ok(b)) => text_order(a, b),
-            _ => bytes_order(a, b),
-        }
+        if text { text_order(a, b) } else { bytes_order(a, b) }
     }
 
     fn put(extreme: Extreme, text: bool, state: &mut Option<Vec<u8>>, value: &[u8]) {
@@ -170,19 +175,8 @@ impl Bytes {
         }
     }
 
-    fn array<'a>(&self, values: impl Iterator<Item = Option<&'a [u8]>>) -> ArrayRef {
-        if self.text {
-            let mut builder = StringBuilder::new();
-            for value in values {
-                builder.append_option(value.and_then(|v| std::str::from_utf8(v).ok()));
-            }
-            return Arc::new(builder.finish());
-        }
-        let mut builder = BinaryBuilder::new();
-        for value in values {
-            builder.append_option(value);
-        }
-        Arc::new(builder.finish())
+    fn array(&self, values: BinaryArray) -> Result<ArrayRef> {
+        Ok(if self.text { Arc::new(StringArray::try_from_binary(values)?) } else { Arc::new(values) })
     }
 }
 
@@ -192,13 +186,12 @@ impl Aggregator for Bytes {
         let values = &args.values[0];
         let walk = Walk::new(groups, args, &emit);
         let (extreme, text) = (self.extreme, self.text);
-        let mut new: Vec<Option<Vec<u8>>> = Vec::with_capacity(groups.len());
-        let mut old: Vec<Option<Vec<u8>>> = Vec::new();
+        let (mut new, mut old) = (BinaryBuilder::new(), BinaryBuilder::new());
         walk.run(
             &mut self.states,
             |states, group| {
                 if emit.old {
-                    old.push(states.get(group).clone());
+                    old.append_option(states.get(group).as_deref());
                 }
             },
             |states, group, row, step| {
@@ -206,11 +199,11 @@ impl Aggregator for Bytes {
                     states.change(group, |state| Self::put(extreme, text, state, Self::value(values, row)));
                 }
             },
-            |states, group| new.push(states.get(group).clone()),
+            |states, group| new.append_option(states.get(group).as_deref()),
         );
         Ok(Updated {
-            new: walk.emits().then(|| self.array(new.iter().map(Option::as_deref))),
-            old: emit.old.then(|| self.array(old.iter().map(Option::as_deref))),
+            new: walk.emits().then(|| self.array(new.finish())).transpose()?,
+            old: emit.old.then(|| self.array(old.finish())).transpose()?,
             errors: Vec::new(),
         })
     }
@@ -224,7 +217,7 @@ impl Aggregator for Bytes {
     }
 
     fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
-        Ok(self.array(slots.iter().map(|&slot| self.states.get(slot).as_deref())))
+        self.array(slots.iter().map(|&slot| self.states.get(slot).as_deref()).collect())
     }
 
     fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
@@ -269,4 +262,21 @@ pub fn extreme(extreme: Extreme, ty: &SqlType) -> Result<Box<dyn Aggregator>> {
         SqlType::Bytes => Box::new(Bytes { extreme, text: false, states: Weighed::default() }),
         other => return Err(Error::internal(format!("MIN and MAX have no form for {other}"))),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_compare_as_java_compares_them() {
+        let texts =
+            ["", "a", "ab", "b", "é", "\u{d7ff}", "\u{1f600}", "\u{10ffff}", "\u{e000}", "\u{ffff}", "a\u{ffff}"];
+        for a in texts {
+            for b in texts {
+                let units = a.encode_utf16().cmp(b.encode_utf16());
+                assert_eq!(text_order(a.as_bytes(), b.as_bytes()), units, "{a:?} and {b:?}");
+            }
+        }
+    }
 }

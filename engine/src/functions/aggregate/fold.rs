@@ -85,9 +85,9 @@ impl<F: Fold> Folded<F> {
                 }
             }
             Some(nulls) => {
-                for (row, (&group, &value)) in groups.iter().zip(values.values()).enumerate() {
+                for (row, ((&group, &value), valid)) in groups.iter().zip(values.values()).zip(nulls).enumerate() {
                     let state = &mut states[group as usize];
-                    if nulls.is_valid(row) && !fold.add(state, value) {
+                    if valid && !fold.add(state, value) {
                         errors.push(row, || fold.refusal());
                     }
                     then(fold, state);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arrow::array::{
     Array, ArrayRef, ArrowPrimitiveType, AsArray, Decimal256Array, Float64Array, Int64Array, PrimitiveArray,
 };
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{
     ArrowNativeType, ArrowNativeTypeOp, DataType, Decimal256Type, Float64Type, Int32Type, Int64Type, i256,
 };
@@ -21,28 +22,43 @@ pub struct Count {
     counts: Vec<i64>,
 }
 
+impl Count {
+    /// Counts every row; `then` sees the count after each.
+    fn count_all(&mut self, groups: &[u32], mut then: impl FnMut(i64)) {
+        for &group in groups {
+            let count = &mut self.counts[group as usize];
+            *count += 1;
+            then(*count);
+        }
+    }
+
+    fn count_values(&mut self, groups: &[u32], nulls: &NullBuffer, mut then: impl FnMut(i64)) {
+        for (&group, valid) in groups.iter().zip(nulls) {
+            let count = &mut self.counts[group as usize];
+            *count += i64::from(valid);
+            then(*count);
+        }
+    }
+}
+
 impl Aggregator for Count {
     fn update(&mut self, groups: &[u32], args: &Args<'_>, emit: Emit<'_>) -> Result<Updated> {
         reach(&mut self.counts, groups, 0);
         let walk = Walk::new(groups, args, &emit);
         let values = args.values.first();
-        let counts = &mut self.counts;
         let nulls = values.and_then(|v| v.logical_nulls()).filter(|nulls| nulls.null_count() > 0);
-        if walk.is_plain() && !walk.emits() && nulls.is_none() {
-            for &group in groups {
-                counts[group as usize] += 1;
+        if walk.is_plain() && !emit.old {
+            let mut out = Vec::with_capacity(if walk.emits() { groups.len() } else { 0 });
+            match (&nulls, walk.emits()) {
+                (None, false) => self.count_all(groups, |_| {}),
+                (None, true) => self.count_all(groups, |count| out.push(count)),
+                (Some(nulls), false) => self.count_values(groups, nulls, |_| {}),
+                (Some(nulls), true) => self.count_values(groups, nulls, |count| out.push(count)),
             }
-            return Ok(Updated { new: None, old: None, errors: Vec::new() });
+            let new: Option<ArrayRef> = walk.emits().then(|| Arc::new(Int64Array::from(out)) as ArrayRef);
+            return Ok(Updated { new, old: None, errors: Vec::new() });
         }
-        if walk.is_plain() && !emit.old && nulls.is_none() {
-            let mut out = Vec::with_capacity(groups.len());
-            for &group in groups {
-                let count = &mut counts[group as usize];
-                *count += 1;
-                out.push(*count);
-            }
-            return Ok(Updated { new: Some(Arc::new(Int64Array::from(out))), old: None, errors: Vec::new() });
-        }
+        let counts = &mut self.counts;
         let undone = args.undo.and_then(|(values, _)| values.first());
         let mut new = Results::<Int64Type>::with_capacity(groups.len());
         let mut old = Results::<Int64Type>::with_capacity(if emit.old { groups.len() } else { 0 });

@@ -3,26 +3,28 @@
 //! Sets keep the order of first appearance. Items are compared by their row encoding: null equals null, the order of a
 //! map's entries does not count.
 
-use std::collections::HashSet;
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, StringBuilder, UInt32Array};
-use arrow::buffer::NullBuffer;
-use arrow::compute::{SortOptions, concat, take};
-use arrow::datatypes::Int32Type;
+use arrow::array::{
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BooleanArray, PrimitiveArray, StringArray, StringBuilder, UInt32Array,
+};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::compute::{concat, take};
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
 use arrow::row::{RowConverter, Rows, SortField};
+use hashbrown::HashSet;
 
 use super::{CallContext, Evaluated, ScalarFunction};
-use crate::functions::columns::{Bool, Output, Str, column, list_rows};
+use crate::functions::columns::{Output, Str, column, list_rows};
 use crate::functions::values::access::build_list;
 use crate::functions::values::equality::{canonical, equal_at, equality};
 use crate::functions::values::text::write_value;
 
-const CATEGORY: &str = "ARRAY";
+pub(super) const CATEGORY: &str = "ARRAY";
 
 /// Types whose arrays have an order.
-const ORDERED: [&str; 5] = ["BOOLEAN", "INT", "BIGINT", "DOUBLE", "STRING"];
+pub(super) const ORDERED: [&str; 5] = ["BOOLEAN", "INT", "BIGINT", "DOUBLE", "STRING"];
 
 pub fn functions() -> Vec<ScalarFunction> {
     vec![
@@ -38,14 +40,7 @@ pub fn functions() -> Vec<ScalarFunction> {
             .example("ARRAY_CONTAINS(ARRAY['a', 'b'], 'b')", "true")
             .differs("of a null array is null, here false.")
             .printed("ARRAY_CONTAINS")
-            .overload("(ARRAY<T> array, T val) -> BOOLEAN", |args, _| {
-                let (rows, items) = (list_rows(&args[0]), args[0].as_list::<i32>().values());
-                let equal = equality(items.as_ref(), args[1].as_ref());
-                Bool::build(args[0].len(), |row| {
-                    let mut range = rows(row).unwrap_or(0..0);
-                    Ok(Some(range.any(|item| equal(item, row))))
-                })
-            }),
+            .overload("(ARRAY<T> array, T val) -> BOOLEAN", |args, _| Ok(Arc::new(contains(args)))),
         ScalarFunction::new("ARRAY_CONCAT", CATEGORY, "The items of both arrays; a null array counts as empty.")
             .example("ARRAY_CONCAT(ARRAY[1], ARRAY[2, 1])", "[1, 2, 1]")
             .differs("takes any number of arrays; here two.")
@@ -87,10 +82,6 @@ pub fn functions() -> Vec<ScalarFunction> {
                     None => false,
                 })
             }),
-        extreme("ARRAY_MAX", "The largest item; nulls are left out.", true)
-            .example("ARRAY_MAX(ARRAY[1, null, 3])", "3"),
-        extreme("ARRAY_MIN", "The smallest item; nulls are left out.", false).example("ARRAY_MIN(ARRAY[2, 1])", "1"),
-        sort(),
         join(),
         ScalarFunction::new(
             "SLICE",
@@ -103,14 +94,14 @@ pub fn functions() -> Vec<ScalarFunction> {
 }
 
 /// One or two ARRAY columns over one column of items.
-struct Lists {
-    items: ArrayRef,
+pub(super) struct Lists {
+    pub items: ArrayRef,
     ranges: Vec<Vec<Option<Range<u32>>>>,
     rows: usize,
 }
 
 impl Lists {
-    fn new(args: &[ArrayRef]) -> Result<Self, String> {
+    pub fn new(args: &[ArrayRef]) -> Result<Self, String> {
         let values: Vec<&dyn Array> = args.iter().map(|a| a.as_list::<i32>().values().as_ref()).collect();
         let items = match args {
             [one] => Arc::clone(one.as_list::<i32>().values()),
@@ -133,7 +124,7 @@ impl Lists {
     }
 
     /// Builds an array per row of the items `f` picks; it says whether the array is there at all.
-    fn pick(&self, ctx: &CallContext<'_>, mut f: impl FnMut(usize, &mut Vec<u32>) -> bool) -> Evaluated {
+    pub fn pick(&self, ctx: &CallContext<'_>, mut f: impl FnMut(usize, &mut Vec<u32>) -> bool) -> Evaluated {
         let mut picked = Vec::new();
         let mut lengths = Vec::with_capacity(self.rows);
         let mut present = Vec::with_capacity(self.rows);
@@ -164,103 +155,97 @@ enum Keep {
     LeftOnly,
 }
 
+/// Up to so many items of a row are compared one with the other; beyond, they are hashed.
+const SCANNED_ITEMS_MAX: usize = 16;
+
 /// Distinct items, in the order they first appear.
 fn set(args: &[ArrayRef], ctx: &CallContext<'_>, keep: Keep) -> Evaluated {
     let lists = Lists::new(args)?;
-    let rows = encoded(&lists.items)?;
+    let items_of = |row: usize| match args.len() {
+        1 => Some((lists.range(0, row)?, 0..0)),
+        _ => Some((lists.range(0, row)?, lists.range(1, row)?)),
+    };
+    let long = (0..lists.rows).filter_map(items_of).any(|(a, b)| a.len() + b.len() > SCANNED_ITEMS_MAX);
+    let hashed = if long { Some(encoded(&lists.items)?) } else { None };
+    let equal = equality(lists.items.as_ref(), lists.items.as_ref());
+    let among = |item: u32, mut others: std::slice::Iter<'_, u32>| others.any(|o| equal(*o as usize, item as usize));
+    let (mut seen, mut others) = (HashSet::new(), HashSet::new());
+    let mut right: Vec<u32> = Vec::new();
     lists.pick(ctx, |row, picked| {
-        let ranges: Option<Vec<Range<u32>>> = (0..args.len()).map(|side| lists.range(side, row)).collect();
-        let Some(mut ranges) = ranges else { return false };
-        let mut seen: HashSet<&[u8]> = HashSet::new();
-        let right: HashSet<&[u8]> = match keep {
-            Keep::All => HashSet::new(),
-            _ => ranges.drain(1..).flatten().map(|item| rows.row(item as usize).data()).collect(),
-        };
-        for item in ranges.into_iter().flatten() {
-            let bytes = rows.row(item as usize).data();
-            let kept = keep == Keep::All || right.contains(bytes) == (keep == Keep::Common);
-            if kept && seen.insert(bytes) {
-                picked.push(item);
+        let Some((left, second)) = items_of(row) else { return false };
+        let all = left.clone().chain(if keep == Keep::All { second.clone() } else { 0..0 });
+        match &hashed {
+            Some(rows) if left.len() + second.len() > SCANNED_ITEMS_MAX => {
+                let bytes = |item: u32| rows.row(item as usize).data();
+                seen.clear();
+                others.clear();
+                others.extend(second.map(bytes));
+                let kept = |item: u32| keep == Keep::All || others.contains(bytes(item)) == (keep == Keep::Common);
+                picked.extend(all.filter(|&item| kept(item) && seen.insert(bytes(item))));
+            }
+            _ => {
+                let start = picked.len();
+                right.clear();
+                right.extend(second);
+                for item in all {
+                    let kept = keep == Keep::All || among(item, right.iter()) == (keep == Keep::Common);
+                    if kept && !among(item, picked[start..].iter()) {
+                        picked.push(item);
+                    }
+                }
             }
         }
         true
     })
 }
 
-/// Ranks of items in ascending order: equal items have equal bytes, smaller ones smaller bytes.
-fn ordered(items: &ArrayRef, descending: bool) -> Result<Rows, String> {
-    let options = SortOptions { descending, nulls_first: false };
-    let field = SortField::new_with_options(items.data_type().clone(), options);
-    let converter = RowConverter::new(vec![field]);
-    converter.and_then(|c| c.convert_columns(&[Arc::clone(items)])).map_err(|e| e.to_string())
+/// Whether an item of each array equals the row's value; false for a null array.
+fn contains(args: &[ArrayRef]) -> BooleanArray {
+    let (arrays, wanted) = (&args[0], args[1].as_ref());
+    let items = arrays.as_list::<i32>().values().as_ref();
+    if items.null_count() == 0 && wanted.null_count() == 0 {
+        match items.data_type() {
+            DataType::Int32 => {
+                return contains_number::<Int32Type>(arrays, items.as_primitive(), wanted.as_primitive());
+            }
+            DataType::Int64 => {
+                return contains_number::<Int64Type>(arrays, items.as_primitive(), wanted.as_primitive());
+            }
+            DataType::Utf8 => return contains_text(arrays, items.as_string(), wanted.as_string()),
+            _ => {}
+        }
+    }
+    let (ranges, equal) = (list_rows(arrays), equality(items, wanted));
+    let found = |row: usize| ranges(row).is_some_and(|mut range| range.any(|item| equal(item, row)));
+    BooleanArray::new(BooleanBuffer::collect_bool(arrays.len(), found), None)
 }
 
-fn extreme(name: &'static str, description: &'static str, largest: bool) -> ScalarFunction {
-    let evaluate = move |args: &[ArrayRef], _: &CallContext<'_>| -> Evaluated {
-        let items = args[0].as_list::<i32>().values();
-        let ranges = list_rows(&args[0]);
-        let ranks = ordered(items, largest)?;
-        let best: UInt32Array = (0..args[0].len())
-            .map(|row| {
-                // With descending ranks the largest comes first, so the smallest rank is always the answer.
-                let candidates = ranges(row)?.filter(|item| items.is_valid(*item));
-                candidates.min_by(|a, b| ranks.row(*a).cmp(&ranks.row(*b))).map(|item| item as u32)
-            })
-            .collect();
-        take(items, &best, None).map_err(|e| e.to_string())
+fn contains_number<T: ArrowPrimitiveType>(
+    arrays: &ArrayRef,
+    items: &PrimitiveArray<T>,
+    wanted: &PrimitiveArray<T>,
+) -> BooleanArray {
+    let (ranges, items, wanted) = (list_rows(arrays), items.values(), wanted.values());
+    // All items of a row, without a branch: rows are short.
+    let found = |row: usize| {
+        let (range, value) = (ranges(row).unwrap_or(0..0), wanted[row]);
+        items[range].iter().fold(false, |found, item| found | (*item == value))
     };
-    let mut function = ScalarFunction::new(name, CATEGORY, description);
-    for ty in ORDERED.iter().chain(&["DECIMAL", "DATE", "TIME", "TIMESTAMP", "BYTES"]) {
-        function = function.overload_refined(&format!("(ARRAY<{ty}> array) -> {ty}"), item_of_array, evaluate);
-    }
-    function
+    BooleanArray::new(BooleanBuffer::collect_bool(arrays.len(), found), None)
 }
 
-/// The result is an item, with the item's own precision and scale.
-fn item_of_array(resolved: &mut crate::functions::Resolved) -> Result<(), String> {
-    if let crate::types::SqlType::Array(item) = &resolved.args[0] {
-        resolved.returns = (**item).clone();
-    }
-    Ok(())
-}
-
-fn same_array(resolved: &mut crate::functions::Resolved) -> Result<(), String> {
-    resolved.returns = resolved.args[0].clone();
-    Ok(())
-}
-
-fn sort() -> ScalarFunction {
-    let evaluate = |args: &[ArrayRef], ctx: &CallContext<'_>| -> Evaluated {
-        let lists = Lists::new(&args[..1])?;
-        let directions = args.get(1).map(column::<Str>);
-        let ranks = [ordered(&lists.items, false)?, ordered(&lists.items, true)?];
-        lists.pick(ctx, |row, picked| {
-            let descending = match directions {
-                None => false,
-                Some(directions) if directions.is_null(row) => return false,
-                Some(directions) => match directions.value(row).trim().to_ascii_uppercase().as_str() {
-                    "ASC" | "ASCENDING" => false,
-                    "DESC" | "DESCENDING" => true,
-                    _ => return false,
-                },
-            };
-            let Some(range) = lists.range(0, row) else { return false };
-            let start = picked.len();
-            picked.extend(range);
-            let ranks = &ranks[usize::from(descending)];
-            picked[start..].sort_by(|a, b| ranks.row(*a as usize).cmp(&ranks.row(*b as usize)));
-            true
+fn contains_text(arrays: &ArrayRef, items: &StringArray, wanted: &StringArray) -> BooleanArray {
+    let ranges = list_rows(arrays);
+    let (ends, bytes) = (items.value_offsets(), items.value_data());
+    let found = |row: usize| {
+        let value = wanted.value(row).as_bytes();
+        // Most texts differ in length; only those of the same length are looked at.
+        ranges(row).unwrap_or(0..0).any(|item| {
+            let (start, end) = (ends[item] as usize, ends[item + 1] as usize);
+            end - start == value.len() && bytes[start..end] == *value
         })
     };
-    let mut function = ScalarFunction::new("ARRAY_SORT", CATEGORY, "The items in order, nulls last.")
-        .example("ARRAY_SORT(ARRAY[2, null, 1], 'DESC')", "[2, 1, null]")
-        .differs("nulls come first, here last.");
-    for ty in ORDERED.iter().chain(&["DECIMAL", "DATE", "TIME", "TIMESTAMP", "BYTES"]) {
-        function = function
-            .overload_refined(&format!("(ARRAY<{ty}> array) -> ARRAY<{ty}>"), same_array, evaluate)
-            .overload_refined(&format!("(ARRAY<{ty}> array, STRING direction) -> ARRAY<{ty}>"), same_array, evaluate);
-    }
-    function
+    BooleanArray::new(BooleanBuffer::collect_bool(arrays.len(), found), None)
 }
 
 fn join() -> ScalarFunction {

@@ -28,7 +28,7 @@ pub fn functions() -> Vec<ScalarFunction> {
             .example("REDUCE(ARRAY[1, 2, 3], 10, (s, x) => s + x)", "16")
             .overload("(ARRAY<T> list, S state, (S, T) => S lambda) -> S", |args, ctx| {
                 let (list, rows) = (args[0].as_list::<i32>(), list_rows(&args[0]));
-                reduce(args, &[list.values()], &|row| rows(row).map(Iterator::collect), ctx)
+                reduce(args, &[list.values()], &|row| Some(rows(row)?.map(|item| item as u32).collect()), ctx)
             })
             .overload("(MAP<K, V> map, S state, (S, K, V) => S lambda) -> S", |args, ctx| {
                 let (map, rows) = (args[0].as_map(), map_rows(&args[0]));
@@ -112,17 +112,17 @@ fn filter_map(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
 fn reduce(
     args: &[ArrayRef],
     elements: &[&ArrayRef],
-    order: &dyn Fn(usize) -> Option<Vec<usize>>,
+    order: &dyn Fn(usize) -> Option<Vec<u32>>,
     ctx: &CallContext<'_>,
 ) -> Evaluated {
     let mut state = Arc::clone(&args[1]);
     // A null state to begin with stays null.
-    let orders: Vec<Vec<usize>> =
+    let orders: Vec<Vec<u32>> =
         (0..state.len()).map(|row| order(row).filter(|_| state.is_valid(row)).unwrap_or_default()).collect();
     let longest = orders.iter().map(Vec::len).max().unwrap_or(0);
     for step in 0..longest {
         let rows: Vec<u32> = (0..state.len() as u32).filter(|row| orders[*row as usize].len() > step).collect();
-        let at = UInt32Array::from_iter_values(rows.iter().map(|row| orders[*row as usize][step] as u32));
+        let at = UInt32Array::from_iter_values(rows.iter().map(|row| orders[*row as usize][step]));
         let rows = UInt32Array::from(rows);
         let mut parameters = vec![take(&state, &rows, None).map_err(|e| e.to_string())?];
         for column in elements {

@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 use super::{CallContext, Evaluated, ScalarFunction};
 use crate::functions::columns::{Bool, column, list_rows, map_rows};
 use crate::functions::values::access::{build_list, build_map, last_of_each_key};
-use crate::functions::values::java_map::iteration_order;
+use crate::functions::values::java_map::IterationOrder;
 
 const CATEGORY: &str = "MAP";
 
@@ -35,12 +35,13 @@ pub fn functions() -> Vec<ScalarFunction> {
 fn column_of(args: &[ArrayRef], ctx: &CallContext<'_>, side: usize) -> Evaluated {
     let map = args[0].as_map();
     let rows = map_rows(&args[0]);
-    let mut order: Vec<u32> = Vec::new();
+    let mut iteration = IterationOrder::new(map.keys().as_ref());
+    let mut order: Vec<u32> = Vec::with_capacity(map.keys().len());
     let mut lengths = Vec::with_capacity(map.len());
     for row in 0..map.len() {
-        let entries = iteration_order(map.keys().as_ref(), rows(row).unwrap_or(0..0));
+        let entries = rows(row).unwrap_or(0..0);
         lengths.push(entries.len());
-        order.extend(entries.into_iter().map(|entry| entry as u32));
+        iteration.append(entries, &mut order);
     }
     let items = take(map.entries().column(side), &UInt32Array::from(order), None).map_err(|e| e.to_string())?;
     build_list(ctx.returns, items, lengths, map.nulls().cloned())
@@ -113,12 +114,12 @@ fn entries() -> ScalarFunction {
         let rows = map_rows(&args[0]);
         let sorted = column::<Bool>(&args[1]);
         let keys = map.keys().as_string::<i32>();
+        let mut iteration = IterationOrder::new(map.keys().as_ref());
         let mut order: Vec<u32> = Vec::new();
         let mut lengths = Vec::new();
         for row in 0..map.len() {
             let before = order.len();
-            let entries = iteration_order(map.keys().as_ref(), rows(row).unwrap_or(0..0));
-            order.extend(entries.into_iter().map(|entry| entry as u32));
+            iteration.append(rows(row).unwrap_or(0..0), &mut order);
             if sorted.is_valid(row) && sorted.value(row) {
                 order[before..].sort_by(|a, b| keys.value(*a as usize).cmp(keys.value(*b as usize)));
             }

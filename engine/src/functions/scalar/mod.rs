@@ -10,6 +10,7 @@
 //! An overload takes whole columns and gives a whole column of the type it resolved to. It fails as a whole if one row
 //! fails; the evaluator then finds that row. Each file beside this one holds a family: add a function to its list.
 
+mod array_order;
 mod arrays;
 mod bytes;
 mod dates;
@@ -196,6 +197,7 @@ static REGISTRY: LazyLock<BTreeMap<&'static str, ScalarFunction>> = LazyLock::ne
         bytes::functions(),
         json::functions(),
         arrays::functions(),
+        array_order::functions(),
         maps::functions(),
         lambdas::functions(),
         nulls::functions(),

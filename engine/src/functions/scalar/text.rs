@@ -6,11 +6,13 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BinaryBuilder, Int32Array, ListBuilder, StringArray, StringBuilder};
-use arrow::buffer::Buffer;
-use arrow::datatypes::Int32Type;
+use arrow::datatypes::{DataType, Field, Int32Type};
+use datafusion::functions::string;
+use datafusion::logical_expr::ScalarUDF;
 
 use super::{CallContext, Evaluated, ScalarFunction};
 use crate::functions::columns::{Bin, Output, Str, StrMap, column, map1, map2, map3, rewrite_texts, write_texts};
+use crate::functions::udf::run_datafusions;
 
 const CATEGORY: &str = "STRING";
 
@@ -18,14 +20,10 @@ pub fn functions() -> Vec<ScalarFunction> {
     vec![
         ScalarFunction::new("UCASE", CATEGORY, "The text in upper case.")
             .example("UCASE('aé')", "AÉ")
-            .overload("(STRING text) -> STRING", |args, _| {
-                in_case(&args[0], u8::to_ascii_uppercase, |text, out| out.push_str(&text.to_uppercase()))
-            }),
+            .overload("(STRING text) -> STRING", |args, _| in_case(&args[0], &string::upper())),
         ScalarFunction::new("LCASE", CATEGORY, "The text in lower case.")
             .example("LCASE('AÉ')", "aé")
-            .overload("(STRING text) -> STRING", |args, _| {
-                in_case(&args[0], u8::to_ascii_lowercase, |text, out| out.push_str(&text.to_lowercase()))
-            }),
+            .overload("(STRING text) -> STRING", |args, _| in_case(&args[0], &string::lower())),
         ScalarFunction::new("TRIM", CATEGORY, "The text without spaces at its ends.")
             .example("TRIM('  a b ')", "a b")
             .differs(
@@ -166,17 +164,10 @@ pub fn part(length: usize, position: i32, len: Option<i32>) -> (usize, usize) {
     (start as usize, end as usize)
 }
 
-/// All texts in upper or lower case: at once if they are ASCII, else one by one.
-fn in_case(arg: &ArrayRef, ascii: impl Fn(&u8) -> u8, other: fn(&str, &mut String)) -> Evaluated {
-    let texts = column::<Str>(arg);
-    let (start, end) = (texts.value_offsets()[0] as usize, texts.value_offsets()[texts.len()] as usize);
-    if !texts.value_data()[start..end].is_ascii() {
-        return rewrite_texts(arg, other);
-    }
-    let mut bytes = vec![b' '; start];
-    bytes.extend(texts.value_data()[start..end].iter().map(ascii));
-    let texts = StringArray::try_new(texts.offsets().clone(), Buffer::from(bytes), texts.nulls().cloned());
-    Ok(Arc::new(texts.map_err(|e| e.to_string())?))
+/// All texts in upper or lower case: Unicode's rules, which are Java's; DataFusion's way is the fast one for ASCII.
+fn in_case(texts: &ArrayRef, function: &ScalarUDF) -> Evaluated {
+    let field = Arc::new(Field::new("text", DataType::Utf8, true));
+    run_datafusions(function, &[Arc::clone(&field)], &field, vec![Arc::clone(texts)], texts.len())
 }
 
 fn substrings(args: &[ArrayRef], _: &CallContext<'_>) -> Evaluated {

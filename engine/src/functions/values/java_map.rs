@@ -6,49 +6,88 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, AsArray};
-use arrow::datatypes::{DataType, Int32Type, Int64Type};
+use arrow::array::{Array, AsArray, BooleanArray, Int32Array, Int64Array, StringArray};
+use arrow::datatypes::DataType;
 
-/// Positions of the entries of one row in the order Java gives them out. Keys of other types than STRING, INT, BIGINT
-/// and BOOLEAN stay as they are.
-pub fn iteration_order(keys: &dyn Array, entries: Range<usize>) -> Vec<usize> {
-    let count = entries.len();
-    let mut order: Vec<usize> = entries.collect();
-    if count > 1 && hash_of(keys, order[0]).is_some() {
-        let mask = capacity(count) - 1;
-        order.sort_by_key(|entry| hash_of(keys, *entry).map_or(0, |hash| (hash ^ (hash >> 16)) & mask));
-    }
+/// Positions of the entries of one row in the order Java gives them out.
+pub fn iteration_order(keys: &dyn Array, entries: Range<usize>) -> Vec<u32> {
+    let mut order = Vec::with_capacity(entries.len());
+    IterationOrder::new(keys).append(entries, &mut order);
     order
+}
+
+/// The order of the entries of row after row over one column of keys.
+pub struct IterationOrder<'a> {
+    keys: Keys<'a>,
+    /// Bucket and position of the entries of the row at hand.
+    buckets: Vec<(u32, u32)>,
+}
+
+/// Keys of types whose hash is known; others stay in the order they have.
+enum Keys<'a> {
+    Text(&'a StringArray),
+    Integer(&'a Int32Array),
+    Bigint(&'a Int64Array),
+    Boolean(&'a BooleanArray),
+    Other,
+}
+
+impl<'a> IterationOrder<'a> {
+    pub fn new(keys: &'a dyn Array) -> Self {
+        let keys = match keys.data_type() {
+            DataType::Utf8 => Keys::Text(keys.as_string()),
+            DataType::Int32 => Keys::Integer(keys.as_primitive()),
+            DataType::Int64 => Keys::Bigint(keys.as_primitive()),
+            DataType::Boolean => Keys::Boolean(keys.as_boolean()),
+            _ => Keys::Other,
+        };
+        Self { keys, buckets: Vec::new() }
+    }
+
+    /// Appends the positions of a row's entries.
+    pub fn append(&mut self, entries: Range<usize>, order: &mut Vec<u32>) {
+        if entries.len() < 2 || matches!(self.keys, Keys::Other) {
+            return order.extend(entries.map(|entry| entry as u32));
+        }
+        let mask = capacity(entries.len()) - 1;
+        let bucket = |entry: usize| {
+            let hash = self.keys.hash(entry);
+            ((hash ^ (hash >> 16)) & mask, entry as u32)
+        };
+        self.buckets.clear();
+        self.buckets.extend(entries.map(bucket));
+        self.buckets.sort_unstable();
+        order.extend(self.buckets.iter().map(|(_, entry)| entry));
+    }
+}
+
+impl Keys<'_> {
+    /// `hashCode`.
+    fn hash(&self, entry: usize) -> u32 {
+        let mixed = |hash: u32, unit: u32| hash.wrapping_mul(31).wrapping_add(unit);
+        match self {
+            Keys::Text(keys) => {
+                let key = keys.value(entry);
+                match key.is_ascii() {
+                    true => key.bytes().fold(0, |hash, byte| mixed(hash, u32::from(byte))),
+                    false => key.encode_utf16().fold(0, |hash, unit| mixed(hash, u32::from(unit))),
+                }
+            }
+            Keys::Integer(keys) => keys.value(entry) as u32,
+            Keys::Bigint(keys) => {
+                let value = keys.value(entry) as u64;
+                (value ^ (value >> 32)) as u32
+            }
+            Keys::Boolean(keys) => [1237, 1231][usize::from(keys.value(entry))],
+            Keys::Other => 0,
+        }
+    }
 }
 
 /// Twice the next power of two if that would be filled by more than three quarters.
 fn capacity(entries: usize) -> u32 {
     let power = entries.next_power_of_two();
     (if entries * 4 > power * 3 { power * 2 } else { power }) as u32
-}
-
-/// `hashCode`.
-fn hash_of(keys: &dyn Array, row: usize) -> Option<u32> {
-    Some(match keys.data_type() {
-        DataType::Utf8 => keys
-            .as_string::<i32>()
-            .value(row)
-            .encode_utf16()
-            .fold(0u32, |hash, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit))),
-        DataType::Int32 => keys.as_primitive::<Int32Type>().value(row) as u32,
-        DataType::Int64 => {
-            let value = keys.as_primitive::<Int64Type>().value(row) as u64;
-            (value ^ (value >> 32)) as u32
-        }
-        DataType::Boolean => {
-            if keys.as_boolean().value(row) {
-                1231
-            } else {
-                1237
-            }
-        }
-        _ => return None,
-    })
 }
 
 #[cfg(test)]

@@ -93,6 +93,7 @@ fn write_any(array: &dyn Array, row: usize, nested: bool, out: &mut String) {
                 if at > 0 {
                     out.push_str(", ");
                 }
+                let i = i as usize;
                 write_any(entries.column(0).as_ref(), i, true, out);
                 out.push('=');
                 write_any(entries.column(1).as_ref(), i, true, out);

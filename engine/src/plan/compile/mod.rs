@@ -11,6 +11,7 @@
 //! a run without errors never pays. The unit of failure is the whole expression.
 
 mod lambda;
+mod membership;
 mod translate;
 
 use std::sync::Arc;

@@ -134,6 +134,25 @@ fn the_right_side_only_counts_where_the_left_does_not_decide() {
 }
 
 #[test]
+fn a_list_of_constants_is_looked_up_as_the_comparisons_would_say() {
+    let any_of = |candidates: Vec<Expr>, value: &Expr| {
+        let mut equals = candidates.into_iter().map(|c| compare(ComparisonOp::Equal, value.clone(), c));
+        let first = equals.next().unwrap();
+        equals.fold(first, |chain, next| boolean(ExprKind::Or(Box::new(chain), Box::new(next))))
+    };
+    // A is 7, null, 1: null is in no list, and the answer is false, not null.
+    let looked_up = any_of(vec![int(7), int(8), int(9)], &column("A"));
+    gives(looked_up.clone(), ["true", "false", "false"], &[]);
+    gives(boolean(ExprKind::Not(Box::new(looked_up))), ["false", "true", "true"], &[]);
+    let chain = any_of(vec![int(7), column("B"), int(1)], &column("A"));
+    gives(chain, ["true", "false", "true"], &[]);
+    let quotient = arithmetic(ArithmeticOp::Divide, int(7), column("B"), SqlType::Integer);
+    gives(any_of(vec![int(3), int(4), int(5)], &quotient), ["true", "false", "null"], &[2]);
+    let letters = ["a", "b", "ab", "d", "e", "7"].map(string).to_vec();
+    gives(any_of(letters, &column("S")), ["true", "false", "true"], &[]);
+}
+
+#[test]
 fn case_is_lazy_and_in_order() {
     let divided = arithmetic(ArithmeticOp::Divide, int(4), column("B"), SqlType::Integer);
     let case = Expr {

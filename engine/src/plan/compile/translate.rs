@@ -6,6 +6,7 @@
 //! | DECIMAL arithmetic, casts, `[]`, `->`, constructors, LIKE, calls | a `ColumnFunction` each |
 //! | comparison | Arrow's kernel, `IS TRUE` around it unless null and false act alike there |
 //! | an operand that must not be null where it stands | `required(operand)`: no copy, fails the row |
+//! | `x = 1 OR x = 5 OR x = 9` | a set lookup (`membership`) |
 //! | AND, OR, CASE | DataFusion's; a right side that may fail is only asked where the left does not decide |
 //!
 //! Calls of constants are evaluated here once; one that fails stays, so that every row reports it.
@@ -18,6 +19,7 @@ use datafusion::common::{Column, DFSchema, ScalarValue};
 use datafusion::logical_expr::{BinaryExpr, Case, Expr as DfExpr, Operator, Volatility};
 
 use super::lambda;
+use super::membership::in_set;
 use crate::error::{Error, Result};
 use crate::functions::evaluation;
 use crate::functions::scalar::{CallContext, Evaluation};
@@ -90,6 +92,9 @@ pub fn translate(expr: &Expr, place: Place) -> Result<DfExpr> {
         }
         ExprKind::Or(left, right) => {
             let beneath = if place.null_is_false() { Place::Condition } else { place };
+            if let Some(found) = in_set(left, right, beneath, place.null_is_false())? {
+                return Ok(found);
+            }
             let (first, second) = (decided(left, beneath, false)?, decided(right, beneath, place.null_is_failure())?);
             if may_fail(right, beneath) {
                 conditional(vec![(first, literal(true))], second)
@@ -283,7 +288,7 @@ fn arithmetic(op: ArithmeticOp, left: &Expr, right: &Expr, ty: &SqlType, place: 
 }
 
 /// The type both sides of a comparison are brought to.
-fn compared_as(left: &SqlType, right: &SqlType) -> SqlType {
+pub(super) fn compared_as(left: &SqlType, right: &SqlType) -> SqlType {
     let digits = |ty: &SqlType| match as_decimal(ty) {
         SqlType::Decimal { precision, scale } => Some((precision - scale, scale)),
         _ => None,
@@ -331,7 +336,7 @@ fn comparison(op: ComparisonOp, left: &Expr, right: &Expr, place: Place) -> Resu
 }
 
 /// A comparison with null is false. (DataFusion's IS TRUE says the same, and compares every row once more for it.)
-fn null_as_false(compared: DfExpr) -> DfExpr {
+pub(super) fn null_as_false(compared: DfExpr) -> DfExpr {
     let function = ColumnFunction::new("null_as_false", "", &SqlType::Boolean, |args, _| {
         Ok(Arc::new(without_nulls(args[0].as_boolean().clone())))
     });
@@ -339,7 +344,7 @@ fn null_as_false(compared: DfExpr) -> DfExpr {
 }
 
 /// Where the sides of a comparison stand: in a conjunct, a null side drops the row as a failure does.
-fn compared_at(place: Place) -> Place {
+pub(super) fn compared_at(place: Place) -> Place {
     if place == Place::Conjunct { Place::Root } else { Place::Inner }
 }
 
@@ -373,7 +378,7 @@ fn like_call(text: &Expr, pattern: &Expr, escape: Option<char>, negated: bool) -
 }
 
 /// `expr` as `ty`: nothing if it has that type.
-fn cast_call(expr: &Expr, to: &SqlType, place: Place) -> Result<DfExpr> {
+pub(super) fn cast_call(expr: &Expr, to: &SqlType, place: Place) -> Result<DfExpr> {
     if expr.ty == *to {
         return translate(expr, place);
     }
