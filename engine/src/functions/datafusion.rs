@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, FieldRef};
 use datafusion::common::{DataFusionError, Result as DataFusionResult};
 use datafusion::logical_expr::{
@@ -13,9 +14,10 @@ use datafusion::logical_expr::{
 };
 
 use super::scalar::{self, CallContext};
-use super::udf::invoke;
-use super::{ArgType, Resolved};
+use super::udf::{invoke, null_where_failing};
+use super::{ArgType, Resolved, batch_error};
 use crate::clock::{self, Clock, ManualClock};
+use crate::error::Error;
 use crate::types::SqlType;
 
 /// Every scalar function without lambdas, under its name in lower case, which is how DataFusion looks names up, and
@@ -48,23 +50,26 @@ impl RegistryFunction {
 
     fn resolve(&self, types: &[DataType]) -> DataFusionResult<Resolved> {
         let args = types.iter().map(arg_type).collect::<DataFusionResult<Vec<_>>>()?;
-        scalar::resolve(&self.name, &args)
-            .or_else(|refused| {
-                // DataFusion reads every integer literal as BIGINT; ksqlDB reads a small one as INTEGER.
-                let narrowed: Vec<ArgType> = args
-                    .iter()
-                    .map(|arg| match arg {
-                        ArgType::Sql(SqlType::Bigint) => ArgType::Sql(SqlType::Integer),
-                        other => other.clone(),
-                    })
-                    .collect();
-                let narrow_last =
-                    [&args[..args.len().saturating_sub(1)], &narrowed[args.len().saturating_sub(1)..]].concat();
-                scalar::resolve(&self.name, &narrow_last)
-                    .or_else(|_| scalar::resolve(&self.name, &narrowed))
-                    .map_err(|_| refused)
+        self.resolve_narrowing(&args)
+            .or_else(|refused| match scalar::unit_in_front(&args) {
+                Some(with_unit) => self.resolve_narrowing(&with_unit).map_err(|_| refused),
+                None => Err(refused),
             })
-            .map_err(|e| DataFusionError::Plan(e.message().to_string()))
+            .map_err(batch_error)
+    }
+
+    /// DataFusion reads every integer literal as BIGINT; ksqlDB reads a small one as INTEGER.
+    fn resolve_narrowing(&self, args: &[ArgType]) -> Result<Resolved, Error> {
+        let narrowed = |arg: &ArgType| match arg {
+            ArgType::Sql(SqlType::Bigint) => ArgType::Sql(SqlType::Integer),
+            other => other.clone(),
+        };
+        scalar::resolve(&self.name, args).or_else(|refused| {
+            let all: Vec<ArgType> = args.iter().map(narrowed).collect();
+            let last = args.len().saturating_sub(1);
+            let only_last = [&args[..last], &all[last..]].concat();
+            scalar::resolve(&self.name, &only_last).or_else(|_| scalar::resolve(&self.name, &all)).map_err(|_| refused)
+        })
     }
 }
 
@@ -108,7 +113,8 @@ impl ScalarUDFImpl for RegistryFunction {
         let (evaluate, deterministic) =
             scalar::evaluation(&self.name, &given).map_err(|e| DataFusionError::Plan(e.to_string()))?;
         let expected: Vec<DataType> = resolved.args.iter().map(SqlType::to_arrow).collect();
-        invoke(&args.args, args.number_rows, deterministic, &resolved.returns.to_arrow(), |columns, rows| {
+        let returns = resolved.returns.to_arrow();
+        let call = |columns: &[ArrayRef], rows: usize| {
             let columns = columns
                 .iter()
                 .zip(&expected)
@@ -120,6 +126,9 @@ impl ScalarUDFImpl for RegistryFunction {
             }
             let clock: Arc<dyn Clock> = ManualClock::at(self.now_ms);
             clock::with(&clock, || evaluate(&columns, &context))
+        };
+        invoke(&args.args, args.number_rows, deterministic, &returns, |columns, rows| {
+            null_where_failing(columns, rows, &call, &returns)
         })
     }
 }

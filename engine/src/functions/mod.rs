@@ -4,6 +4,7 @@
 //! resolves a call to the types its arguments must have; `plan::compile` fetches the evaluation for exactly those types.
 
 pub mod aggregate;
+pub mod batch_casts;
 pub mod batch_lambdas;
 pub mod columns;
 pub mod datafusion;

@@ -7,7 +7,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::{Arc, LazyLock};
 
-use arrow::array::ArrayRef;
+use arrow::array::{ArrayRef, new_null_array};
+use arrow::compute::concat;
 use arrow::datatypes::{DataType, FieldRef};
 use datafusion::common::config::ConfigOptions;
 use datafusion::common::{DataFusionError, Result as DataFusionResult, ScalarValue};
@@ -111,6 +112,30 @@ impl ScalarUDFImpl for ColumnFunction {
         invoke(&args.args, args.number_rows, self.deterministic, &self.returns, |columns, rows| {
             (self.evaluate)(columns, rows)
         })
+    }
+}
+
+/// The column with null where a row fails, for bounded queries: rows are halved until those that fail stand alone.
+pub fn null_where_failing(
+    columns: &[ArrayRef],
+    rows: usize,
+    evaluate: &dyn Fn(&[ArrayRef], usize) -> Evaluated,
+    returns: &DataType,
+) -> Evaluated {
+    match evaluate(columns, rows) {
+        Ok(column) => Ok(column),
+        Err(reason) if rows <= 1 => {
+            tracing::debug!(reason, "an expression failed for a row and is null there");
+            Ok(new_null_array(returns, rows))
+        }
+        Err(_) => {
+            let part = |start: usize, length: usize| {
+                let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, length)).collect();
+                null_where_failing(&columns, length, evaluate, returns)
+            };
+            let (first, second) = (part(0, rows / 2)?, part(rows / 2, rows - rows / 2)?);
+            concat(&[first.as_ref(), second.as_ref()]).map_err(|e| e.to_string())
+        }
     }
 }
 

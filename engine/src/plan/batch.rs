@@ -39,6 +39,9 @@ use crate::catalog::Catalog;
 use crate::catalog::providers::SourceTable;
 use crate::config::{BATCH_MEMORY_BYTES_MAX, Settings};
 use crate::error::{Error, Result};
+use crate::functions::batch_casts::{CAST_AS, cast_udf};
+use crate::plan::analyze::resolve_type;
+use crate::plan::batch_arithmetic::KsqlArithmetic;
 use crate::results::{EndReason, ResultColumn, ResultEvent, ResultKind, ResultQueue, ResultStream};
 use crate::rows::batch_of;
 use crate::schema::{Column, RESERVED_COLUMNS};
@@ -187,7 +190,9 @@ fn bind(
     if !pseudo.is_empty() {
         exclude_from_wildcards(&mut query, &pseudo);
     }
-    super::batch_calls::as_calls(&mut query);
+    let sources = relations(&query).into_iter().filter_map(|name| catalog.source(&name));
+    let columns = sources.flat_map(|source| source.schema.columns()).map(|column| column.name.clone()).collect();
+    super::batch_calls::as_calls(&mut query, &|name| catalog.types.get(name).cloned(), &columns)?;
     two_valued(&mut query);
     let ordered = settle_calls(&mut query);
     let mut tables: HashMap<String, Arc<dyn TableSource>> = HashMap::new();
@@ -218,7 +223,9 @@ fn bind(
     let now_ms = engine.inner.clock.now_ms();
     // now() and its kin are one instant per query.
     state.execution_props_mut().query_execution_start_time = chrono::DateTime::from_timestamp_millis(now_ms);
+    let ours: Arc<dyn ExprPlanner> = Arc::new(KsqlArithmetic);
     let context = Context {
+        expr_planners: std::iter::once(ours).chain(state.expr_planners().iter().cloned()).collect(),
         catalog: &catalog,
         tables,
         state: &state,
@@ -253,6 +260,7 @@ struct Context<'a> {
     scalars: HashMap<String, Arc<ScalarUDF>>,
     lambdas: HashMap<String, Arc<HigherOrderUDF>>,
     aggregates: HashMap<String, Arc<AggregateUDF>>,
+    expr_planners: Vec<Arc<dyn ExprPlanner>>,
 }
 
 impl ContextProvider for Context<'_> {
@@ -269,7 +277,7 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_expr_planners(&self) -> &[Arc<dyn ExprPlanner>] {
-        self.state.expr_planners()
+        &self.expr_planners
     }
 
     fn get_type_planner(&self) -> Option<Arc<dyn TypePlanner>> {
@@ -277,6 +285,9 @@ impl ContextProvider for Context<'_> {
     }
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
+        if let Some(ty) = name.strip_prefix(CAST_AS) {
+            return crate::sql::parse_type(ty).and_then(|ty| resolve_type(&ty, &|_| None)).ok().map(cast_udf);
+        }
         self.scalars
             .get(&name.to_uppercase())
             .or_else(|| self.state.scalar_functions().get(&name.to_lowercase()))

@@ -12,6 +12,7 @@
 pub mod adopt;
 pub mod analyze;
 pub mod batch;
+mod batch_arithmetic;
 mod batch_calls;
 pub mod compile;
 pub mod expr;

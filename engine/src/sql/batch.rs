@@ -8,7 +8,7 @@
 //! | `a->b[1]` | `CompoundFieldAccess { root: a, [Dot(b), Subscript(1)] }` |
 //! | `x => e`, `(x, y) => e` | `Lambda` |
 //! | `STRUCT(f := e)`, `MAP('k' := e)` | arguments that are `BinaryOp { op: Assignment }` |
-//! | `CAST(e AS MAP<STRING, INT>)` | `Cast` to `DataType::Custom`; read it with [`type_name`] |
+//! | `CAST(e AS MAP<STRING, INT>)`, `CAST(e AS type_of_mine)` | `Cast` to `DataType::Custom`; read it with [`type_name`] |
 
 use sqlparser::ast::{
     AccessExpr, CastKind, DataType, Expr, Ident, LambdaFunction, LambdaFunctionParameter, LambdaSyntax, ObjectName,
@@ -191,7 +191,7 @@ fn cast(parser: &mut Parser) -> Result<Expr, ParserError> {
         length += 1;
     }
     let data_type = match super::parse_type(&text) {
-        Ok(ty @ (TypeName::Array(_) | TypeName::Map(..) | TypeName::Struct(_) | TypeName::Custom(_))) => {
+        Ok(ty @ (TypeName::Array(_) | TypeName::Map(..) | TypeName::Struct(_))) => {
             for _ in 0..length {
                 parser.next_token();
             }

@@ -39,6 +39,16 @@ const INTERVAL_UNITS: &[(&str, &str)] = &[
 /// Functions whose first argument is a unit. Elsewhere `DAY` is a column, as it is no reserved word.
 const UNIT_FUNCTIONS: &[&str] = &["TIMESTAMPADD", "TIMESTAMPSUB", "DATEADD", "DATESUB", "TIMEADD", "TIMESUB"];
 
+/// Whether the first argument of the function is a unit.
+pub fn takes_unit(function: &str) -> bool {
+    UNIT_FUNCTIONS.contains(&function)
+}
+
+/// The name that a unit goes by, one or many.
+pub fn interval_unit(word: &str) -> Option<&'static str> {
+    INTERVAL_UNITS.iter().find(|(one, many)| word == *one || word == *many).map(|(_, many)| *many)
+}
+
 impl Parser<'_> {
     pub fn expression(&mut self) -> Result<Expr> {
         let mut left = self.conjunction()?;
@@ -274,7 +284,7 @@ impl Parser<'_> {
             self.next += 2;
             return Ok(Expr::Call { name, args: Vec::new(), star: true, position });
         }
-        let takes_unit = UNIT_FUNCTIONS.contains(&name.as_str());
+        let takes_unit = takes_unit(&name);
         let args = self.list_until(")", |p| p.argument(takes_unit))?;
         Ok(Expr::Call { name, args, star: false, position })
     }

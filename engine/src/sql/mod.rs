@@ -40,6 +40,7 @@ use std::collections::BTreeMap;
 
 use ast::{Expr, ParsedStatement, Statement, TypeName};
 pub use batch::{RELATIONS_MAX, parse_batch, type_name};
+pub use expr::{interval_unit, takes_unit};
 pub use keywords::{closest, is_reserved, keywords};
 pub use lexer::TOKENS_MAX;
 use lexer::{TEXT_START, Token};

@@ -6,11 +6,12 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, PrimitiveArray, StringArray,
+    Array, ArrayRef, ArrowPrimitiveType, AsArray, BinaryArray, BinaryBuilder, GenericByteArray, PrimitiveArray,
+    StringArray,
 };
 use arrow::datatypes::{
-    DataType, Date32Type, Decimal256Type, Float64Type, Int32Type, Int64Type, Time32MillisecondType,
-    TimestampMillisecondType,
+    ByteArrayType, DataType, Date32Type, Decimal256Type, Float64Type, Int32Type, Int64Type, Time32MillisecondType,
+    TimestampMillisecondType, i256,
 };
 
 use super::fold::{Fold, Folded};
@@ -35,34 +36,81 @@ impl Extreme {
     }
 }
 
-struct Fixed<T> {
-    extreme: Extreme,
+struct Fixed<T, const GREATEST: bool> {
     ty: SqlType,
     _input: std::marker::PhantomData<T>,
 }
 
 /// Java's order of a type's values.
-pub trait JavaOrder: ArrowPrimitiveType + Send {
+pub trait JavaOrder: ArrowPrimitiveType<Native: PartialOrd> + Send {
+    const LEAST: Self::Native;
+    const GREATEST: Self::Native;
     fn order(a: Self::Native, b: Self::Native) -> Ordering;
 }
 
 macro_rules! natural_order {
-    ($($ty:ty),*) => {$(
+    ($($ty:ty: $native:ty),*) => {$(
         impl JavaOrder for $ty {
+            const LEAST: $native = <$native>::MIN;
+            const GREATEST: $native = <$native>::MAX;
             #[inline]
-            fn order(a: Self::Native, b: Self::Native) -> Ordering {
+            fn order(a: $native, b: $native) -> Ordering {
                 a.cmp(&b)
             }
         }
     )*};
 }
 
-natural_order!(Int32Type, Int64Type, Decimal256Type, Date32Type, Time32MillisecondType, TimestampMillisecondType);
+natural_order!(
+    Int32Type: i32, Int64Type: i64, Decimal256Type: i256, Date32Type: i32, Time32MillisecondType: i32,
+    TimestampMillisecondType: i64
+);
 
 impl JavaOrder for Float64Type {
+    const LEAST: f64 = f64::NEG_INFINITY;
+    const GREATEST: f64 = f64::INFINITY;
     #[inline]
     fn order(a: f64, b: f64) -> Ordering {
         double_order(a, b)
+    }
+}
+
+/// A group's value; before there is one, a value that every other replaces, so that one comparison does for both.
+struct Best<T: JavaOrder, const GREATEST: bool> {
+    value: T::Native,
+    present: bool,
+}
+
+impl<T: JavaOrder, const GREATEST: bool> Default for Best<T, GREATEST> {
+    fn default() -> Self {
+        Self { value: if GREATEST { T::LEAST } else { T::GREATEST }, present: false }
+    }
+}
+
+impl<T: JavaOrder, const GREATEST: bool> Clone for Best<T, GREATEST> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T: JavaOrder, const GREATEST: bool> Copy for Best<T, GREATEST> {}
+
+impl<T: JavaOrder, const GREATEST: bool> Best<T, GREATEST> {
+    const REPLACES: Ordering = if GREATEST { Ordering::Greater } else { Ordering::Less };
+
+    fn of(value: Option<T::Native>) -> Self {
+        value.map_or_else(Self::default, |value| Self { value, present: true })
+    }
+
+    /// Most values do not replace what is there, and one comparison tells. (It does not where it is false, as for NaN.)
+    #[inline]
+    fn stays(&self, value: T::Native) -> bool {
+        if GREATEST { value < self.value } else { value > self.value }
+    }
+
+    #[inline]
+    fn get(&self) -> Option<T::Native> {
+        self.present.then_some(self.value)
     }
 }
 
@@ -80,11 +128,25 @@ pub fn double_order(a: f64, b: f64) -> Ordering {
 /// U+FFFF (first byte F0 to F4) are written in UTF-16 with units below U+E000 to U+FFFF (first byte EE and EF).
 pub fn text_order(a: &[u8], b: &[u8]) -> Ordering {
     const BEYOND_SURROGATES: u8 = 0xee;
-    match a.iter().zip(b).find(|(x, y)| x != y) {
-        Some((x, y)) if *x >= BEYOND_SURROGATES && *y >= BEYOND_SURROGATES => (*x < 0xf0, x).cmp(&(*y < 0xf0, y)),
-        Some((x, y)) => x.cmp(y),
-        None => a.len().cmp(&b.len()),
+    let at = common_prefix(a, b);
+    match (a.get(at), b.get(at)) {
+        (Some(x), Some(y)) if *x >= BEYOND_SURROGATES && *y >= BEYOND_SURROGATES => (*x < 0xf0, x).cmp(&(*y < 0xf0, y)),
+        (x, y) => x.cmp(&y),
     }
+}
+
+/// How many bytes both begin with.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
+    let (mut at, pairs) = (0, a.as_chunks().0.iter().zip(b.as_chunks().0));
+    for (x, y) in pairs {
+        let differs = word(x) ^ word(y);
+        if differs != 0 {
+            return at + differs.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + a[at..].iter().zip(&b[at..]).take_while(|(x, y)| x == y).count()
 }
 
 /// `ByteBuffer.compareTo`.
@@ -92,16 +154,15 @@ pub fn bytes_order(a: &[u8], b: &[u8]) -> Ordering {
     a.iter().map(|&byte| byte as i8).cmp(b.iter().map(|&byte| byte as i8))
 }
 
-impl<T: JavaOrder> Fold for Fixed<T> {
+impl<T: JavaOrder, const GREATEST: bool> Fold for Fixed<T, GREATEST> {
     type Input = T;
     type Output = T;
-    type State = Option<T::Native>;
+    type State = Best<T, GREATEST>;
 
     #[inline]
     fn add(&self, state: &mut Self::State, value: T::Native) -> bool {
-        match state {
-            Some(current) if !self.extreme.replaces(T::order(value, *current)) => {}
-            _ => *state = Some(value),
+        if !state.stays(value) && (!state.present || T::order(value, state.value) == Self::State::REPLACES) {
+            *state = Best::of(Some(value));
         }
         true
     }
@@ -112,12 +173,12 @@ impl<T: JavaOrder> Fold for Fixed<T> {
 
     #[inline]
     fn result(&self, state: &Self::State) -> Option<T::Native> {
-        *state
+        state.get()
     }
 
     fn merge(&self, into: &mut Self::State, from: &Self::State) {
-        if let Some(value) = from {
-            self.add(into, *value);
+        if let Some(value) = from.get() {
+            self.add(into, value);
         }
     }
 
@@ -126,12 +187,12 @@ impl<T: JavaOrder> Fold for Fixed<T> {
     }
 
     fn store(&self, states: &[Self::State]) -> Vec<ArrayRef> {
-        let values: PrimitiveArray<T> = states.iter().copied().collect();
+        let values: PrimitiveArray<T> = states.iter().map(Best::get).collect();
         vec![Arc::new(values.with_data_type(self.ty.to_arrow()))]
     }
 
     fn load(&self, arrays: &[ArrayRef]) -> Vec<Self::State> {
-        arrays[0].as_primitive::<T>().iter().collect()
+        arrays[0].as_primitive::<T>().iter().map(Best::of).collect()
     }
 
     fn refusal(&self) -> String {
@@ -167,11 +228,28 @@ impl Bytes {
     fn put(extreme: Extreme, text: bool, state: &mut Option<Vec<u8>>, value: &[u8]) {
         match state {
             Some(current) if !extreme.replaces(Self::order(text, value, current)) => {}
-            Some(current) => {
-                current.clear();
-                current.extend_from_slice(value);
+            _ => Self::set(state, value),
+        }
+    }
+
+    fn set(state: &mut Option<Vec<u8>>, value: &[u8]) {
+        let current = state.get_or_insert_default();
+        current.clear();
+        current.extend_from_slice(value);
+    }
+
+    /// Adds every row; nobody asks for results.
+    fn add_all<T: ByteArrayType<Offset = i32>>(&mut self, groups: &[u32], values: &GenericByteArray<T>) {
+        for (&group, value) in groups.iter().zip(values) {
+            let Some(value) = value else { continue };
+            let value: &[u8] = value.as_ref();
+            let replaces = match self.states.get(group) {
+                Some(current) => self.extreme.replaces(Self::order(self.text, value, current)),
+                None => true,
+            };
+            if replaces {
+                self.states.change(group, |state| Self::set(state, value));
             }
-            None => *state = Some(value.to_vec()),
         }
     }
 
@@ -186,6 +264,13 @@ impl Aggregator for Bytes {
         let values = &args.values[0];
         let walk = Walk::new(groups, args, &emit);
         let (extreme, text) = (self.extreme, self.text);
+        if walk.is_plain() && !walk.emits() {
+            match text {
+                true => self.add_all(groups, values.as_string::<i32>()),
+                false => self.add_all(groups, values.as_binary::<i32>()),
+            }
+            return Ok(Updated { new: None, old: None, errors: Vec::new() });
+        }
         let (mut new, mut old) = (BinaryBuilder::new(), BinaryBuilder::new());
         walk.run(
             &mut self.states,
@@ -248,7 +333,11 @@ impl Aggregator for Bytes {
 
 pub fn extreme(extreme: Extreme, ty: &SqlType) -> Result<Box<dyn Aggregator>> {
     fn fixed<T: JavaOrder>(extreme: Extreme, ty: &SqlType) -> Box<dyn Aggregator> {
-        Folded::boxed(Fixed::<T> { extreme, ty: ty.clone(), _input: std::marker::PhantomData }, ty)
+        let (of, input) = (ty.clone(), std::marker::PhantomData);
+        match extreme {
+            Extreme::Least => Folded::boxed(Fixed::<T, false> { ty: of, _input: input }, ty),
+            Extreme::Greatest => Folded::boxed(Fixed::<T, true> { ty: of, _input: input }, ty),
+        }
     }
     Ok(match ty {
         SqlType::Integer => fixed::<Int32Type>(extreme, ty),

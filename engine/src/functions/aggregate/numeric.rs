@@ -39,6 +39,13 @@ impl Count {
             then(*count);
         }
     }
+
+    /// Takes back what [`Count::count_all`] counted for rows without a value.
+    fn discount(&mut self, groups: &[u32], nulls: &NullBuffer) {
+        for row in (!nulls.inner()).set_indices() {
+            self.counts[groups[row] as usize] -= 1;
+        }
+    }
 }
 
 impl Aggregator for Count {
@@ -52,7 +59,10 @@ impl Aggregator for Count {
             match (&nulls, walk.emits()) {
                 (None, false) => self.count_all(groups, |_| {}),
                 (None, true) => self.count_all(groups, |count| out.push(count)),
-                (Some(nulls), false) => self.count_values(groups, nulls, |_| {}),
+                (Some(nulls), false) => {
+                    self.count_all(groups, |_| {});
+                    self.discount(groups, nulls);
+                }
                 (Some(nulls), true) => self.count_values(groups, nulls, |count| out.push(count)),
             }
             let new: Option<ArrayRef> = walk.emits().then(|| Arc::new(Int64Array::from(out)) as ArrayRef);
@@ -170,60 +180,113 @@ where
     }
 }
 
-/// SUM of DECIMAL keeps the precision; a sum that no longer fits is an error of that row.
-struct DecimalSum {
+/// SUM of DECIMAL keeps the precision; a sum that no longer fits is an error of that row. `S` is the integer that sums are
+/// kept in: `i128` up to 37 digits, else `i256`.
+struct DecimalSum<S> {
     ty: SqlType,
-    limit: i256,
+    /// The least number with too many digits.
+    limit: S,
     overflow_is_fatal: bool,
 }
 
-impl DecimalSum {
-    fn put(&self, state: &mut i256, sum: Option<i256>) -> bool {
-        match sum {
-            Some(sum) if sum < self.limit && sum > self.limit.wrapping_neg() => {
-                *state = sum;
-                true
-            }
-            _ => false,
-        }
+/// Digits that an `i128` holds with room for one addition.
+const SHORT_DIGITS_MAX: u8 = 37;
+
+/// An integer that sums are kept in.
+trait Digits: Copy + Default + PartialOrd + Send + std::ops::Neg<Output = Self> + 'static {
+    /// Exact: a column's values have no more digits than its type.
+    fn of(value: i256) -> Self;
+    fn to_i256(self) -> i256;
+    fn plus(self, other: Self) -> Self;
+    fn power_of_ten(digits: u8) -> Self;
+}
+
+impl Digits for i128 {
+    #[inline]
+    fn of(value: i256) -> i128 {
+        value.to_parts().0 as i128
+    }
+    fn to_i256(self) -> i256 {
+        i256::from_i128(self)
+    }
+    #[inline]
+    fn plus(self, other: i128) -> i128 {
+        self + other
+    }
+    fn power_of_ten(digits: u8) -> i128 {
+        10_i128.pow(u32::from(digits))
     }
 }
 
-impl Fold for DecimalSum {
+impl Digits for i256 {
+    #[inline]
+    fn of(value: i256) -> i256 {
+        value
+    }
+    fn to_i256(self) -> i256 {
+        self
+    }
+    #[inline]
+    fn plus(self, other: i256) -> i256 {
+        // Both have at most 76 digits; an i256 has room for twice that.
+        self.wrapping_add(other)
+    }
+    fn power_of_ten(digits: u8) -> i256 {
+        i256::from_i128(10).wrapping_pow(u32::from(digits))
+    }
+}
+
+impl<S: Digits> DecimalSum<S> {
+    fn boxed(ty: &SqlType, precision: u8, overflow_is_fatal: bool) -> Box<dyn Aggregator> {
+        let sum = DecimalSum { ty: ty.clone(), limit: S::power_of_ten(precision), overflow_is_fatal };
+        Folded::boxed(sum, ty)
+    }
+
+    #[inline]
+    fn put(&self, state: &mut S, sum: S) -> bool {
+        let fits = sum < self.limit && sum > -self.limit;
+        if fits {
+            *state = sum;
+        }
+        fits
+    }
+}
+
+impl<S: Digits> Fold for DecimalSum<S> {
     type Input = Decimal256Type;
     type Output = Decimal256Type;
-    type State = i256;
+    type State = S;
 
-    fn add(&self, state: &mut i256, value: i256) -> bool {
-        let sum = state.checked_add(value);
-        self.put(state, sum)
+    #[inline]
+    fn add(&self, state: &mut S, value: i256) -> bool {
+        self.put(state, state.plus(S::of(value)))
     }
 
-    fn undo(&self, state: &mut i256, value: i256) -> bool {
-        let sum = state.checked_sub(value);
-        self.put(state, sum)
+    #[inline]
+    fn undo(&self, state: &mut S, value: i256) -> bool {
+        self.put(state, state.plus(-S::of(value)))
     }
 
-    fn result(&self, state: &i256) -> Option<i256> {
-        Some(*state)
+    #[inline]
+    fn result(&self, state: &S) -> Option<i256> {
+        Some(state.to_i256())
     }
 
-    fn merge(&self, into: &mut i256, from: &i256) {
-        let sum = into.checked_add(*from);
-        self.put(into, sum);
+    fn merge(&self, into: &mut S, from: &S) {
+        self.put(into, into.plus(*from));
     }
 
     fn state_types(&self) -> Vec<SqlType> {
         vec![self.ty.clone()]
     }
 
-    fn store(&self, states: &[i256]) -> Vec<ArrayRef> {
-        let sums = Decimal256Array::from_iter_values(states.iter().copied());
+    fn store(&self, states: &[S]) -> Vec<ArrayRef> {
+        let sums = Decimal256Array::from_iter_values(states.iter().map(|sum| sum.to_i256()));
         vec![Arc::new(sums.with_data_type(self.ty.to_arrow()))]
     }
 
-    fn load(&self, arrays: &[ArrayRef]) -> Vec<i256> {
-        arrays[0].as_primitive::<Decimal256Type>().values().to_vec()
+    fn load(&self, arrays: &[ArrayRef]) -> Vec<S> {
+        arrays[0].as_primitive::<Decimal256Type>().values().iter().map(|sum| S::of(*sum)).collect()
     }
 
     fn is_fatal(&self) -> bool {
@@ -466,10 +529,10 @@ pub fn sum(ty: &SqlType, overflow_is_fatal: bool) -> Result<Box<dyn Aggregator>>
         SqlType::Integer => form::<Int32Type>(ty),
         SqlType::Bigint => form::<Int64Type>(ty),
         SqlType::Double => form::<Float64Type>(ty),
-        SqlType::Decimal { precision, .. } => {
-            let limit = i256::from_i128(10).wrapping_pow(u32::from(*precision));
-            Folded::boxed(DecimalSum { ty: ty.clone(), limit, overflow_is_fatal }, ty)
+        SqlType::Decimal { precision: digits @ ..=SHORT_DIGITS_MAX, .. } => {
+            DecimalSum::<i128>::boxed(ty, *digits, overflow_is_fatal)
         }
+        SqlType::Decimal { precision, .. } => DecimalSum::<i256>::boxed(ty, *precision, overflow_is_fatal),
         other => return Err(wrong("SUM", other)),
     })
 }

@@ -292,10 +292,23 @@ pub fn lambda_parameters(name: &str, args: &[ArgType], index: usize) -> Result<V
     signature::lambda_inputs(&function.printed, &function.signatures(), args, index)
 }
 
+/// `args` with a STRING in front as an interval unit, which plans keep as text; None without one.
+pub fn unit_in_front(args: &[ArgType]) -> Option<Vec<ArgType>> {
+    match args {
+        [ArgType::Sql(SqlType::String), rest @ ..] => {
+            Some(std::iter::once(ArgType::IntervalUnit).chain(rest.iter().cloned()).collect())
+        }
+        _ => None,
+    }
+}
+
 /// The evaluation of a call whose arguments have exactly these types, and whether it may be computed ahead.
 pub fn evaluation(name: &str, args: &[ArgType]) -> Result<(Evaluation, bool)> {
     let function = find(name)?;
-    let (overload, _) = function.choose(args)?;
+    let (overload, _) = function.choose(args).or_else(|refused| match unit_in_front(args) {
+        Some(args) => function.choose(&args).map_err(|_| refused),
+        None => Err(refused),
+    })?;
     let evaluate = match &overload.evaluate {
         Evaluate::Shared(evaluate) => Arc::clone(evaluate),
         Evaluate::Own(make) => make(),

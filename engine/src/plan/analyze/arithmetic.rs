@@ -97,8 +97,8 @@ pub fn operator(op: ast::ArithmeticOp) -> ArithmeticOp {
     }
 }
 
-/// Types of left operand, right operand and result.
-fn types(op: ArithmeticOp, left: &SqlType, right: &SqlType) -> Option<(SqlType, SqlType, SqlType)> {
+/// Types of left operand, right operand and result; None if they are no numbers.
+pub fn types(op: ArithmeticOp, left: &SqlType, right: &SqlType) -> Option<(SqlType, SqlType, SqlType)> {
     if !left.is_numeric() || !right.is_numeric() {
         return None;
     }

@@ -109,6 +109,11 @@ pub struct DecimalText {
     scale: usize,
 }
 
+/// The type of a decimal literal: as many digits as are written. None if it has more than a DECIMAL may have.
+pub fn decimal_type(text: &str) -> Option<SqlType> {
+    DecimalText::parse(text).map(|decimal| decimal.sql_type())
+}
+
 impl DecimalText {
     /// Plain or exponent form. None if it is no number or has more digits than a DECIMAL may have.
     pub fn parse(text: &str) -> Option<Self> {

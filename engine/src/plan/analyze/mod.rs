@@ -38,4 +38,5 @@ mod tree;
 pub mod type_names;
 pub mod walk;
 
+pub use literals::decimal_type;
 pub use type_names::resolve_type;

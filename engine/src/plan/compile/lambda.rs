@@ -22,10 +22,10 @@ use datafusion::logical_expr::Expr as DfExpr;
 use super::translate::Place;
 use super::{Compiled, translate};
 use crate::error::Result;
-use crate::functions::ArgType;
 use crate::functions::scalar::{CallContext, Evaluated, LambdaBody};
 use crate::functions::udf::ColumnFunction;
 use crate::functions::values::conform;
+use crate::functions::{ArgType, evaluation};
 use crate::plan::expr::{Expr, ExprKind};
 use crate::types::SqlType;
 
@@ -83,7 +83,7 @@ pub fn call(name: &str, args: &[Expr], ty: &SqlType) -> Result<DfExpr> {
             arg_types.push(ArgType::Sql(arg.ty.clone()));
         }
     }
-    let (evaluate, deterministic) = translate::evaluation_of(name, &arg_types)?;
+    let (evaluate, deterministic) = evaluation(name, &arg_types)?;
     let given = inputs.len();
     for (column, ty) in &outer {
         inputs.push(translate::value(&Expr::column(column.clone(), ty.clone()))?);

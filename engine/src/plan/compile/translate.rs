@@ -22,7 +22,7 @@ use super::lambda;
 use super::membership::in_set;
 use crate::error::{Error, Result};
 use crate::functions::evaluation;
-use crate::functions::scalar::{CallContext, Evaluation};
+use crate::functions::scalar::CallContext;
 use crate::functions::udf::ColumnFunction;
 use crate::functions::values::arithmetic::{DecimalOperation, divide_integers};
 use crate::functions::values::decimal::parse_decimal;
@@ -394,23 +394,12 @@ pub(super) fn cast_call(expr: &Expr, to: &SqlType, place: Place) -> Result<DfExp
     Ok(folded(function.call(vec![translate(expr, place)?])))
 }
 
-/// The evaluation of a call; a STRING in front may be an interval unit, which the tree keeps as text.
-pub(super) fn evaluation_of(name: &str, args: &[ArgType]) -> Result<(Evaluation, bool)> {
-    evaluation(name, args).or_else(|error| match args {
-        [ArgType::Sql(SqlType::String), rest @ ..] => {
-            let units: Vec<ArgType> = std::iter::once(ArgType::IntervalUnit).chain(rest.iter().cloned()).collect();
-            evaluation(name, &units).map_err(|_| error)
-        }
-        _ => Err(error),
-    })
-}
-
 fn call(name: &str, args: &[Expr], ty: &SqlType) -> Result<DfExpr> {
     if args.iter().any(|a| matches!(a.kind, ExprKind::Lambda { .. })) {
         return lambda::call(name, args, ty);
     }
     let arg_types: Vec<ArgType> = args.iter().map(|a| ArgType::Sql(a.ty.clone())).collect();
-    let (evaluate, deterministic) = evaluation_of(name, &arg_types)?;
+    let (evaluate, deterministic) = evaluation(name, &arg_types)?;
     let types: Vec<SqlType> = args.iter().map(|a| a.ty.clone()).collect();
     let identity = identity(&types.iter().collect::<Vec<_>>());
     let returns = ty.clone();
