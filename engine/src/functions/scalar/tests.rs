@@ -1,7 +1,13 @@
 //! What functions answer, as SQL.
 
+use arrow::array::{BooleanArray, Int32Array, StringArray, StructArray};
+use arrow::buffer::NullBuffer;
+use arrow::compute::{cast, concat, take};
+use arrow::datatypes::DataType;
+
 use super::*;
 use crate::functions::testing::{expect_values, value};
+use crate::functions::values::access;
 
 #[test]
 fn numbers() {
@@ -304,4 +310,90 @@ fn bytes() {
 fn test_functions_are_there_only_when_enabled() {
     assert!(!exists("TEST_UDF"));
     assert!(test_only::functions().iter().all(|f| f.name == f.name.to_uppercase()));
+}
+
+/// Each overload is found by arguments of its own types, and answers a column of the type it promises: for rows with
+/// values, for rows with nulls, for a part of a column and for no rows. Whether values are right is for the cases above.
+#[test]
+fn every_overload_answers_in_the_type_it_promises() {
+    let mut called = 0;
+    for function in REGISTRY.values() {
+        for overload in &function.overloads {
+            let text = describe(&overload.signature, "").arguments;
+            let name = format!("{}({text:?})", function.name);
+            let Some(types) = overload.signature.parameters.iter().map(|p| sample_type(&p.ty)).collect() else {
+                // A lambda's body is an expression: the examples have those.
+                continue;
+            };
+            let types: Vec<ArgType> = types;
+            let (chosen, resolved) = function.resolve(&types).unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert!(std::ptr::eq(chosen, overload), "{name} is never chosen");
+            let Evaluate::Shared(evaluate) = &overload.evaluate else { continue };
+            let columns: Vec<ArrayRef> = resolved.args.iter().map(sample_column).collect();
+            for (from, rows) in [(0, 3), (0, 1), (1, 1), (2, 1), (1, 2), (0, 0)] {
+                let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(from, rows)).collect();
+                let context = CallContext { types: &resolved.args, returns: &resolved.returns, rows, lambdas: &[] };
+                // A function may refuse a value, such as a text that is no pattern.
+                if let Ok(column) = evaluate(&columns, &context) {
+                    assert_eq!(column.data_type(), &resolved.returns.to_arrow(), "{name}");
+                    assert_eq!(column.len(), rows, "{name}");
+                    called += 1;
+                } else {
+                    assert!(rows > 0, "{name} fails without rows");
+                }
+            }
+        }
+    }
+    assert!(called > 1000, "{called} calls answered");
+}
+
+/// A type that fits a parameter and no wider or narrower one.
+fn sample_type(parameter: &ParamType) -> Option<ArgType> {
+    fn sql(parameter: &ParamType) -> Option<SqlType> {
+        Some(match parameter {
+            ParamType::Sql(ty) => ty.clone(),
+            ParamType::Decimal => SqlType::decimal(6, 2),
+            // Letters of one signature may differ; one type for all is a case of that.
+            ParamType::Letter(_) => SqlType::String,
+            ParamType::Array(item) => SqlType::array(sql(item)?),
+            ParamType::Map(key, value) => SqlType::map(sql(key)?, sql(value)?),
+            ParamType::Struct(fields) => SqlType::structure(
+                fields.iter().map(|(name, ty)| Some((name.clone(), sql(ty)?))).collect::<Option<Vec<_>>>()?,
+            ),
+            ParamType::Lambda { .. } | ParamType::IntervalUnit => return None,
+        })
+    }
+    match parameter {
+        ParamType::IntervalUnit => Some(ArgType::IntervalUnit),
+        other => sql(other).map(ArgType::Sql),
+    }
+}
+
+/// A value, null, another value.
+fn sample_column(ty: &SqlType) -> ArrayRef {
+    let texts: ArrayRef = Arc::new(StringArray::from(vec![Some("1"), None, Some("7")]));
+    let item_of = |ty: &SqlType| concat(&[&*sample_column(ty), &*sample_column(ty)]).unwrap();
+    let present = NullBuffer::from(vec![true, false, true]);
+    match (ty, ty.to_arrow()) {
+        (SqlType::Array(item), _) => {
+            access::build_list(ty, item_of(item), vec![4, 0, 2], Some(present)).expect("an ARRAY")
+        }
+        (SqlType::Map(key, value), _) => {
+            let keys = take(&sample_column(key), &UInt32Array::from(vec![0, 2, 2]), None).unwrap();
+            let values = sample_column(value);
+            access::build_map(ty, Some((keys, values)), vec![2, 0, 1], Some(present)).expect("a MAP")
+        }
+        (SqlType::Struct(fields), DataType::Struct(arrow_fields)) => {
+            let columns = fields.iter().map(|field| sample_column(&field.ty)).collect();
+            Arc::new(StructArray::new(arrow_fields, columns, Some(present)))
+        }
+        (SqlType::Boolean, _) => Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])),
+        (SqlType::Date | SqlType::Time | SqlType::Timestamp, arrow) => {
+            let numbers = Int32Array::from(vec![Some(1), None, Some(18_000)]);
+            let width = if *ty == SqlType::Timestamp { DataType::Int64 } else { DataType::Int32 };
+            let numbers = cast(&numbers, &width).expect("a number");
+            cast(&numbers, &arrow).expect("a time")
+        }
+        (_, arrow) => cast(&texts, &arrow).expect("a column"),
+    }
 }

@@ -12,6 +12,7 @@ use super::type_names::resolve_type;
 use crate::catalog::{Source, SourceKind};
 use crate::error::{Error, Result};
 use crate::format::{FormatName, FormatSpec, Side};
+use crate::functions::values::java_time::Pattern;
 use crate::plan::{Planner, SourcePlan, TopicPlan};
 use crate::schema::{Column, Schema};
 use crate::sql::ast::{self, ColumnConstraint, Statement};
@@ -331,7 +332,12 @@ pub(super) fn check_timestamp(properties: &Properties, schema: &Schema) -> Resul
             "'TIMESTAMP_FORMAT' set, but the timestamp column `{name}` is of type {}; formats are for STRING columns.",
             column.ty
         ))),
-        SqlType::String | SqlType::Bigint | SqlType::Timestamp => Ok(()),
+        SqlType::String => match properties.timestamp_format.as_deref().map(Pattern::new) {
+            Some(Err(why)) => Err(Error::statement(format!("TIMESTAMP_FORMAT cannot be used: {why}"))
+                .with_hint("a format such as yyyy-MM-dd''T''HH:mm:ss.SSSX; letters in quotes stand for themselves")),
+            _ => Ok(()),
+        },
+        SqlType::Bigint | SqlType::Timestamp => Ok(()),
         _ => Err(Error::statement(format!(
             "Timestamp column, `{name}`, should be LONG(INT64), TIMESTAMP, or a String with a TIMESTAMP_FORMAT \
              specified. Got {}.",
