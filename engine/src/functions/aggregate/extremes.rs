@@ -41,21 +41,23 @@ struct Fixed<T, const GREATEST: bool> {
     _input: std::marker::PhantomData<T>,
 }
 
-/// Java's order of a type's values.
-pub trait JavaOrder: ArrowPrimitiveType<Native: PartialOrd> + Send {
+/// Java's order of a type's values: that of their ranks.
+pub trait JavaOrder: ArrowPrimitiveType + Send {
+    type Rank: Ord;
     const LEAST: Self::Native;
     const GREATEST: Self::Native;
-    fn order(a: Self::Native, b: Self::Native) -> Ordering;
+    fn rank(value: Self::Native) -> Self::Rank;
 }
 
 macro_rules! natural_order {
     ($($ty:ty: $native:ty),*) => {$(
         impl JavaOrder for $ty {
+            type Rank = $native;
             const LEAST: $native = <$native>::MIN;
             const GREATEST: $native = <$native>::MAX;
             #[inline]
-            fn order(a: $native, b: $native) -> Ordering {
-                a.cmp(&b)
+            fn rank(value: $native) -> $native {
+                value
             }
         }
     )*};
@@ -66,16 +68,20 @@ natural_order!(
     TimestampMillisecondType: i64
 );
 
+/// `Double.compare`: every NaN equal and greatest, -0.0 below 0.0.
 impl JavaOrder for Float64Type {
+    type Rank = i64;
     const LEAST: f64 = f64::NEG_INFINITY;
-    const GREATEST: f64 = f64::INFINITY;
+    const GREATEST: f64 = f64::NAN;
     #[inline]
-    fn order(a: f64, b: f64) -> Ordering {
-        double_order(a, b)
+    fn rank(value: f64) -> i64 {
+        // A NaN may have any sign. Of negative numbers, those with greater digits are less.
+        let bits = if value.is_nan() { f64::NAN } else { value }.to_bits() as i64;
+        bits ^ (((bits >> 63) as u64) >> 1) as i64
     }
 }
 
-/// A group's value; before there is one, a value that every other replaces, so that one comparison does for both.
+/// A group's value; before there is one, a value that no other is behind, so that one comparison does for both.
 struct Best<T: JavaOrder, const GREATEST: bool> {
     value: T::Native,
     present: bool,
@@ -96,31 +102,22 @@ impl<T: JavaOrder, const GREATEST: bool> Clone for Best<T, GREATEST> {
 impl<T: JavaOrder, const GREATEST: bool> Copy for Best<T, GREATEST> {}
 
 impl<T: JavaOrder, const GREATEST: bool> Best<T, GREATEST> {
-    const REPLACES: Ordering = if GREATEST { Ordering::Greater } else { Ordering::Less };
-
     fn of(value: Option<T::Native>) -> Self {
         value.map_or_else(Self::default, |value| Self { value, present: true })
     }
 
-    /// Most values do not replace what is there, and one comparison tells. (It does not where it is false, as for NaN.)
     #[inline]
-    fn stays(&self, value: T::Native) -> bool {
-        if GREATEST { value < self.value } else { value > self.value }
+    fn add(&mut self, value: T::Native) {
+        let (rank, best) = (T::rank(value), T::rank(self.value));
+        if if GREATEST { rank > best } else { rank < best } {
+            self.value = value;
+        }
+        self.present = true;
     }
 
     #[inline]
     fn get(&self) -> Option<T::Native> {
         self.present.then_some(self.value)
-    }
-}
-
-/// `Double.compare`: every NaN equal and greatest, -0.0 below 0.0.
-pub fn double_order(a: f64, b: f64) -> Ordering {
-    match (a.is_nan(), b.is_nan()) {
-        (true, true) => Ordering::Equal,
-        (true, false) => Ordering::Greater,
-        (false, true) => Ordering::Less,
-        (false, false) => a.total_cmp(&b),
     }
 }
 
@@ -161,9 +158,7 @@ impl<T: JavaOrder, const GREATEST: bool> Fold for Fixed<T, GREATEST> {
 
     #[inline]
     fn add(&self, state: &mut Self::State, value: T::Native) -> bool {
-        if !state.stays(value) && (!state.present || T::order(value, state.value) == Self::State::REPLACES) {
-            *state = Best::of(Some(value));
-        }
+        state.add(value);
         true
     }
 
@@ -178,7 +173,7 @@ impl<T: JavaOrder, const GREATEST: bool> Fold for Fixed<T, GREATEST> {
 
     fn merge(&self, into: &mut Self::State, from: &Self::State) {
         if let Some(value) = from.get() {
-            self.add(into, value);
+            into.add(value);
         }
     }
 
@@ -356,6 +351,21 @@ pub fn extreme(extreme: Extreme, ty: &SqlType) -> Result<Box<dyn Aggregator>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn doubles_rank_as_java_compares_them() {
+        let ascending = [f64::NEG_INFINITY, -2.0, -1.0, -1e-300, -0.0, 0.0, 1e-300, 1.0, f64::INFINITY, f64::NAN];
+        assert!(ascending.windows(2).all(|pair| Float64Type::rank(pair[0]) < Float64Type::rank(pair[1])));
+        assert_eq!(Float64Type::rank(-f64::NAN), Float64Type::rank(f64::NAN));
+        for first in [f64::NEG_INFINITY, f64::INFINITY, f64::NAN, 7.0] {
+            let (mut least, mut greatest) =
+                (Best::<Float64Type, false>::default(), Best::<Float64Type, true>::default());
+            assert_eq!((least.get(), greatest.get()), (None, None));
+            least.add(first);
+            greatest.add(first);
+            assert!([least.get(), greatest.get()].iter().all(|v| v.map(f64::to_bits) == Some(first.to_bits())));
+        }
+    }
 
     #[test]
     fn texts_compare_as_java_compares_them() {
