@@ -27,6 +27,7 @@ use super::{CallContext, Evaluated, ScalarFunction};
 use crate::functions::Resolved;
 use crate::functions::columns::{Str, column, list_rows};
 use crate::functions::values::access::build_list;
+use crate::functions::values::order::text_order;
 use crate::types::SqlType;
 
 pub fn functions() -> Vec<ScalarFunction> {
@@ -88,7 +89,7 @@ fn extreme_number<T: ArrowPrimitiveType>(items: &PrimitiveArray<T>, arrays: &Arr
 
 fn extreme_item(items: &ArrayRef, arrays: &ArrayRef, wins: Ordering) -> Evaluated {
     let ranges = list_rows(arrays);
-    let order = make_comparator(items, items, SortOptions::default()).map_err(|e| e.to_string())?;
+    let order = order_of(items)?;
     let better = |best: usize, item: usize| if order(item, best) == wins { item } else { best };
     let best: UInt32Array = (0..arrays.len())
         .map(|row| ranges(row)?.filter(|&item| items.is_valid(item)).reduce(better).map(|item| item as u32))
@@ -197,17 +198,26 @@ fn sort_items(
     directed: impl Fn(usize) -> Option<(Range<usize>, Ordering)>,
 ) -> Evaluated {
     let lists = Lists::new(&args[..1])?;
-    let comparator = |descending: bool| {
-        let options = SortOptions { descending, nulls_first: false };
-        make_comparator(&lists.items, &lists.items, options).map_err(|e| e.to_string())
-    };
-    let (ascending, descending) = (comparator(false)?, comparator(true)?);
+    let order = order_of(&lists.items)?;
+    let is_null = |item: &u32| lists.items.is_null(*item as usize);
     lists.pick(ctx, |row, picked| {
         let Some((range, direction)) = directed(row) else { return false };
-        let order = if direction == Ordering::Greater { &descending } else { &ascending };
         let start = picked.len();
         picked.extend(range.map(|item| item as u32));
-        picked[start..].sort_by(|a, b| order(*a as usize, *b as usize));
+        picked[start..].sort_by(|a, b| match (is_null(a), is_null(b)) {
+            (false, false) if direction == Ordering::Greater => order(*b as usize, *a as usize),
+            (false, false) => order(*a as usize, *b as usize),
+            (a, b) => a.cmp(&b),
+        });
         true
     })
+}
+
+/// The order of two items that are not null: Java's for texts, Arrow's for what else has one.
+fn order_of(items: &ArrayRef) -> Result<Box<dyn Fn(usize, usize) -> Ordering + '_>, String> {
+    if let Some(texts) = items.as_string_opt::<i32>() {
+        return Ok(Box::new(|a, b| text_order(texts.value(a).as_bytes(), texts.value(b).as_bytes())));
+    }
+    let order = make_comparator(items, items, SortOptions::default()).map_err(|e| e.to_string())?;
+    Ok(Box::new(order))
 }

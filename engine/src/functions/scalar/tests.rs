@@ -72,6 +72,8 @@ fn arrays_and_maps() {
         ("ARRAY_MIN(ARRAY[2.5e0, -1.0e0, null])", "-1.0"),
         ("ARRAY_SORT(ARRAY['b', null, 'c', 'a'], 'desc')", "[c, b, a, null]"),
         ("ARRAY_SORT(ARRAY[2, null, 1, 3], 'DESCENDING')", "[3, 2, 1, null]"),
+        ("ARRAY_SORT(ARRAY['\u{e000}', '\u{1f600}', 'z'])", "[z, \u{1f600}, \u{e000}]"),
+        ("ARRAY_SORT(ARRAY[true, null, false], 'desc')", "[true, false, null]"),
         ("ARRAY_MAX(ARRAY[1.5, 2.25])", "2.25"),
         ("ARRAY_SORT(ARRAY[2.25, 1.5])", "[1.50, 2.25]"),
         ("ARRAY_MIN(ARRAY['foo', 'Food', null])", "Food"),

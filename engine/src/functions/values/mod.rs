@@ -9,6 +9,7 @@ pub mod equality;
 pub mod java_map;
 pub mod java_time;
 pub mod like;
+pub mod order;
 pub mod text;
 
 use arrow::array::{Array, ArrayData, ArrayRef, make_array};
