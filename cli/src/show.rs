@@ -188,11 +188,8 @@ fn rows(mut stream: Box<dyn RowStream>, view: &View, out: &mut dyn Write) -> Res
             (false, End::Cancelled) => ", terminated",
             _ => "",
         };
-        let rejected = match stream.rejected() {
-            0 => String::new(),
-            count => format!(", {} could not be read", counted(count, "record")),
-        };
-        eprintln!("({}{rejected}{why})", counted(shown, if lines_only { "line" } else { "row" }));
+        let notes: String = stream.notes().iter().map(|note| format!(", {note}")).collect();
+        eprintln!("({}{notes}{why})", counted(shown, if lines_only { "line" } else { "row" }));
     }
     Ok(if interrupted { Shown::Interrupted } else { Shown::Done })
 }

@@ -64,7 +64,6 @@ pub struct ResultStream {
     pub query_id: String,
     pub kind: ResultKind,
     pub columns: Vec<ResultColumn>,
-    /// Rows a bounded query could not read and set aside (SELECT over a log with bad records).
     queue: Arc<ResultQueue>,
 }
 
@@ -85,6 +84,9 @@ struct QueueState {
     reader: Option<Waker>,
     writer: Option<Waker>,
     rejected: u64,
+    failed: u64,
+    /// Why the first of them failed.
+    failure: String,
 }
 
 impl ResultQueue {
@@ -147,6 +149,15 @@ impl ResultQueue {
 
     pub fn add_rejected(&self, rows: u64) {
         self.state.lock().rejected += rows;
+    }
+
+    /// Expressions that failed for so many rows and are null there; `reason` of the first.
+    pub fn add_failed(&self, rows: u64, reason: &str) {
+        let mut state = self.state.lock();
+        if state.failed == 0 {
+            state.failure = reason.to_string();
+        }
+        state.failed += rows;
     }
 
     pub fn is_cancelled(&self) -> bool {
@@ -231,9 +242,18 @@ impl ResultStream {
         Canceller(self.queue.clone())
     }
 
-    /// Records that could not be decoded and were left out of the result.
-    pub fn rejected(&self) -> u64 {
-        self.queue.state.lock().rejected
+    /// What the reader of the rows should know of them: records that could not be read and are missing, values that could
+    /// not be computed and are null.
+    pub fn notes(&self) -> Vec<String> {
+        let state = self.queue.state.lock();
+        let counted = |count: u64, one: &str, many: &str| match count {
+            0 => None,
+            1 => Some(format!("1 {one}")),
+            count => Some(format!("{count} {many}")),
+        };
+        let rejected = counted(state.rejected, "record could not be read", "records could not be read");
+        let failed = counted(state.failed, "value could not be computed", "values could not be computed");
+        rejected.into_iter().chain(failed.map(|failed| format!("{failed}: {}", state.failure))).collect()
     }
 
     /// All remaining rows of a bounded query, or its error.

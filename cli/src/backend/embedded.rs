@@ -166,7 +166,7 @@ impl RowStream for EngineRows {
         self.stream.canceller().cancel();
     }
 
-    fn rejected(&self) -> u64 {
-        self.stream.rejected()
+    fn notes(&self) -> Vec<String> {
+        self.stream.notes()
     }
 }

@@ -55,8 +55,8 @@ pub trait RowStream {
     /// Asks the query to stop; it answers with `Next::End`.
     fn cancel(&mut self);
 
-    /// Records that could not be read and are missing from the result.
-    fn rejected(&self) -> u64;
+    /// What the reader of the rows should know of them, such as how many records could not be read.
+    fn notes(&self) -> Vec<String>;
 }
 
 pub enum Next {

@@ -307,7 +307,7 @@ struct HttpRows {
     print: bool,
     lines: mpsc::Receiver<std::io::Result<String>>,
     end: Option<End>,
-    rejected: u64,
+    notes: Vec<String>,
 }
 
 impl HttpRows {
@@ -340,7 +340,7 @@ impl HttpRows {
             print,
             lines,
             end: None,
-            rejected: 0,
+            notes: Vec::new(),
         };
         if !print {
             rows.read_header()?;
@@ -375,10 +375,7 @@ impl HttpRows {
             match message.as_str() {
                 "Limit Reached" => self.end = Some(End::LimitReached),
                 "Query Completed" => self.end = self.end.take().or(Some(End::Completed)),
-                other => {
-                    let count = other.split(' ').next().and_then(|n| n.parse().ok());
-                    self.rejected += count.unwrap_or(0);
-                }
+                note => self.notes.push(note.to_string()),
             }
         }
         Ok(())
@@ -467,8 +464,8 @@ impl RowStream for HttpRows {
         }
     }
 
-    fn rejected(&self) -> u64 {
-        self.rejected
+    fn notes(&self) -> Vec<String> {
+        self.notes.clone()
     }
 }
 

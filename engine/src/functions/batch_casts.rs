@@ -16,7 +16,7 @@ use datafusion::logical_expr::{
 };
 
 use super::batch_error;
-use super::udf::{invoke, null_where_failing};
+use super::udf::{FailedRows, invoke};
 use super::values::{cast, conform};
 use crate::error::Error;
 use crate::types::SqlType;
@@ -25,15 +25,21 @@ use crate::types::SqlType;
 pub const CAST_AS: &str = "CAST AS ";
 
 /// The function of a call whose name starts with [`CAST_AS`].
-pub fn cast_udf(to: SqlType) -> Arc<ScalarUDF> {
+pub fn cast_udf(to: SqlType, failed: FailedRows) -> Arc<ScalarUDF> {
     let name = format!("{CAST_AS}{to}");
-    Arc::new(ScalarUDF::new_from_impl(Cast { name, to, signature: Signature::user_defined(Volatility::Immutable) }))
+    Arc::new(ScalarUDF::new_from_impl(Cast {
+        name,
+        to,
+        failed,
+        signature: Signature::user_defined(Volatility::Immutable),
+    }))
 }
 
 #[derive(Debug, PartialEq, Eq, Hash)]
 struct Cast {
     name: String,
     to: SqlType,
+    failed: FailedRows,
     signature: Signature,
 }
 
@@ -79,7 +85,7 @@ impl ScalarUDFImpl for Cast {
             cast::cast(&conform(Arc::clone(&columns[0]), &from.to_arrow())?, &from, &self.to)
         };
         invoke(&args.args, args.number_rows, true, &returns, |columns, rows| {
-            null_where_failing(columns, rows, &cast, &returns)
+            self.failed.null(columns, rows, &returns, &cast)
         })
     }
 }

@@ -14,7 +14,7 @@ use datafusion::logical_expr::{
 };
 
 use super::scalar::{self, CallContext};
-use super::udf::{invoke, null_where_failing};
+use super::udf::{FailedRows, invoke};
 use super::{ArgType, Resolved, batch_error};
 use crate::clock::{self, Clock, ManualClock};
 use crate::error::Error;
@@ -22,10 +22,10 @@ use crate::types::SqlType;
 
 /// Every scalar function without lambdas, under its name in lower case, which is how DataFusion looks names up, and
 /// in upper case, which is how ours fold. Those of the present read `now_ms`: one instant for a whole query.
-pub fn scalar_udfs(now_ms: i64) -> Vec<Arc<ScalarUDF>> {
+pub fn scalar_udfs(now_ms: i64, failed: &FailedRows) -> Vec<Arc<ScalarUDF>> {
     scalar::names()
         .filter(|name| !scalar::takes_lambda(name))
-        .map(|name| Arc::new(ScalarUDF::new_from_impl(RegistryFunction::new(name, now_ms))))
+        .map(|name| Arc::new(ScalarUDF::new_from_impl(RegistryFunction::new(name, now_ms, failed.clone()))))
         .collect()
 }
 
@@ -35,16 +35,18 @@ struct RegistryFunction {
     aliases: Vec<String>,
     signature: Signature,
     now_ms: i64,
+    failed: FailedRows,
 }
 
 impl RegistryFunction {
-    fn new(name: &'static str, now_ms: i64) -> Self {
+    fn new(name: &'static str, now_ms: i64, failed: FailedRows) -> Self {
         let volatility = if scalar::is_deterministic(name) { Volatility::Immutable } else { Volatility::Volatile };
         Self {
             name: name.to_ascii_lowercase(),
             aliases: vec![name.to_string()],
             signature: Signature::user_defined(volatility),
             now_ms,
+            failed,
         }
     }
 
@@ -128,7 +130,7 @@ impl ScalarUDFImpl for RegistryFunction {
             clock::with(&clock, || evaluate(&columns, &context))
         };
         invoke(&args.args, args.number_rows, deterministic, &returns, |columns, rows| {
-            null_where_failing(columns, rows, &call, &returns)
+            self.failed.null(columns, rows, &returns, &call)
         })
     }
 }
@@ -142,7 +144,9 @@ mod tests {
 
     fn context() -> SessionContext {
         let context = SessionContext::new();
-        scalar_udfs(0).into_iter().for_each(|f| context.register_udf((*f).clone()));
+        scalar_udfs(0, &FailedRows::of(crate::results::ResultQueue::new()))
+            .into_iter()
+            .for_each(|f| context.register_udf((*f).clone()));
         context
     }
 

@@ -18,6 +18,7 @@ use datafusion::logical_expr::{
 };
 
 use crate::functions::scalar::Evaluated;
+use crate::results::ResultQueue;
 use crate::types::SqlType;
 
 /// Columns and the number of rows in, a column out.
@@ -115,27 +116,57 @@ impl ScalarUDFImpl for ColumnFunction {
     }
 }
 
-/// The column with null where a row fails, for bounded queries: rows are halved until those that fail stand alone.
-pub fn null_where_failing(
-    columns: &[ArrayRef],
-    rows: usize,
-    evaluate: &dyn Fn(&[ArrayRef], usize) -> Evaluated,
-    returns: &DataType,
-) -> Evaluated {
-    match evaluate(columns, rows) {
-        Ok(column) => Ok(column),
-        Err(reason) if rows <= 1 => {
-            tracing::debug!(reason, "an expression failed for a row and is null there");
-            Ok(new_null_array(returns, rows))
+/// Rows of a bounded query for which an expression fails: the value is null there, and the query's result says so.
+#[derive(Clone)]
+pub struct FailedRows(Arc<ResultQueue>);
+
+impl FailedRows {
+    pub fn of(queue: Arc<ResultQueue>) -> Self {
+        Self(queue)
+    }
+
+    /// The column with null where a row fails: rows are halved until those that fail stand alone.
+    pub fn null(
+        &self,
+        columns: &[ArrayRef],
+        rows: usize,
+        returns: &DataType,
+        evaluate: &dyn Fn(&[ArrayRef], usize) -> Evaluated,
+    ) -> Evaluated {
+        match evaluate(columns, rows) {
+            Ok(column) => Ok(column),
+            Err(reason) if rows <= 1 => {
+                self.0.add_failed(rows as u64, &reason);
+                Ok(new_null_array(returns, rows))
+            }
+            Err(_) => {
+                let part = |start: usize, length: usize| {
+                    let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, length)).collect();
+                    self.null(&columns, length, returns, evaluate)
+                };
+                let (first, second) = (part(0, rows / 2)?, part(rows / 2, rows - rows / 2)?);
+                concat(&[first.as_ref(), second.as_ref()]).map_err(|e| e.to_string())
+            }
         }
-        Err(_) => {
-            let part = |start: usize, length: usize| {
-                let columns: Vec<ArrayRef> = columns.iter().map(|column| column.slice(start, length)).collect();
-                null_where_failing(&columns, length, evaluate, returns)
-            };
-            let (first, second) = (part(0, rows / 2)?, part(rows / 2, rows - rows / 2)?);
-            concat(&[first.as_ref(), second.as_ref()]).map_err(|e| e.to_string())
-        }
+    }
+}
+
+/// Two calls in one query are the same whoever hears of their failures.
+impl PartialEq for FailedRows {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for FailedRows {}
+
+impl Hash for FailedRows {
+    fn hash<H: Hasher>(&self, _: &mut H) {}
+}
+
+impl fmt::Debug for FailedRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FailedRows")
     }
 }
 

@@ -40,6 +40,7 @@ use crate::catalog::providers::SourceTable;
 use crate::config::{BATCH_MEMORY_BYTES_MAX, Settings};
 use crate::error::{Error, Result};
 use crate::functions::batch_casts::{CAST_AS, cast_udf};
+use crate::functions::udf::FailedRows;
 use crate::plan::analyze::resolve_type;
 use crate::plan::batch_arithmetic::KsqlArithmetic;
 use crate::results::{EndReason, ResultColumn, ResultEvent, ResultKind, ResultQueue, ResultStream};
@@ -223,13 +224,14 @@ fn bind(
     let now_ms = engine.inner.clock.now_ms();
     // now() and its kin are one instant per query.
     state.execution_props_mut().query_execution_start_time = chrono::DateTime::from_timestamp_millis(now_ms);
-    let ours: Arc<dyn ExprPlanner> = Arc::new(KsqlArithmetic);
+    let failed = FailedRows::of(queue.clone());
+    let ours: Arc<dyn ExprPlanner> = Arc::new(KsqlArithmetic { failed: failed.clone() });
     let context = Context {
         expr_planners: std::iter::once(ours).chain(state.expr_planners().iter().cloned()).collect(),
         catalog: &catalog,
         tables,
         state: &state,
-        scalars: crate::functions::datafusion::scalar_udfs(now_ms)
+        scalars: crate::functions::datafusion::scalar_udfs(now_ms, &failed)
             .into_iter()
             .map(|f| (f.name().to_uppercase(), f))
             .collect(),
@@ -241,6 +243,7 @@ fn bind(
             .into_iter()
             .map(|f| (f.name().to_uppercase(), f))
             .collect(),
+        failed,
     };
     let options = ParserOptions {
         enable_ident_normalization: false,
@@ -261,6 +264,7 @@ struct Context<'a> {
     lambdas: HashMap<String, Arc<HigherOrderUDF>>,
     aggregates: HashMap<String, Arc<AggregateUDF>>,
     expr_planners: Vec<Arc<dyn ExprPlanner>>,
+    failed: FailedRows,
 }
 
 impl ContextProvider for Context<'_> {
@@ -286,7 +290,10 @@ impl ContextProvider for Context<'_> {
 
     fn get_function_meta(&self, name: &str) -> Option<Arc<ScalarUDF>> {
         if let Some(ty) = name.strip_prefix(CAST_AS) {
-            return crate::sql::parse_type(ty).and_then(|ty| resolve_type(&ty, &|_| None)).ok().map(cast_udf);
+            return crate::sql::parse_type(ty)
+                .and_then(|ty| resolve_type(&ty, &|_| None))
+                .ok()
+                .map(|ty| cast_udf(ty, self.failed.clone()));
         }
         self.scalars
             .get(&name.to_uppercase())

@@ -17,7 +17,7 @@ use sqlparser::ast::BinaryOperator;
 use super::analyze::arithmetic::types;
 use super::expr::ArithmeticOp;
 use crate::functions::scalar::Evaluated;
-use crate::functions::udf::{ColumnFunction, null_where_failing};
+use crate::functions::udf::{ColumnFunction, FailedRows};
 use crate::functions::values::arithmetic::{DecimalOperation, divide_integers};
 use crate::functions::values::cast::cast;
 use crate::functions::values::conform;
@@ -25,7 +25,9 @@ use crate::types::SqlType;
 
 /// Asked before DataFusion's own planners.
 #[derive(Debug)]
-pub(super) struct KsqlArithmetic;
+pub(super) struct KsqlArithmetic {
+    pub failed: FailedRows,
+}
 
 impl ExprPlanner for KsqlArithmetic {
     fn plan_binary_op(
@@ -49,7 +51,9 @@ impl ExprPlanner for KsqlArithmetic {
             narrow(&mut expr.left);
             narrow(&mut expr.right);
         }
-        let call = numeric(&expr.left).zip(numeric(&expr.right)).and_then(|(left, right)| function(op, left, right));
+        let call = numeric(&expr.left)
+            .zip(numeric(&expr.right))
+            .and_then(|(left, right)| function(op, left, right, self.failed.clone()));
         Ok(match call {
             Some(function) => PlannerResult::Planned(function.call(vec![expr.left, expr.right])),
             None => PlannerResult::Original(expr),
@@ -68,7 +72,7 @@ fn narrow(side: &mut Expr) {
 }
 
 /// What computes `left op right`; None where DataFusion does the same.
-fn function(op: ArithmeticOp, left: SqlType, right: SqlType) -> Option<ColumnFunction> {
+fn function(op: ArithmeticOp, left: SqlType, right: SqlType, failed: FailedRows) -> Option<ColumnFunction> {
     let (left_operand, right_operand, result) = types(op, &left, &right)?;
     let identity = format!("{op:?} {left} {right}");
     let compute: Box<dyn Fn(&[ArrayRef]) -> Evaluated + Send + Sync> = match (&left_operand, &right_operand, &result) {
@@ -99,6 +103,6 @@ fn function(op: ArithmeticOp, left: SqlType, right: SqlType) -> Option<ColumnFun
             let operand = |i: usize| cast(&conform(args[i].clone(), &given[i].to_arrow())?, &given[i], &operands[i]);
             compute(&[operand(0)?, operand(1)?])
         };
-        null_where_failing(args, rows, &computed, &returns)
+        failed.null(args, rows, &returns, &computed)
     }))
 }

@@ -75,6 +75,8 @@ impl Session {
             .collect();
         let queue = ResultQueue::new();
         let id = self.engine.next_query_id(&format!("pull_{}", source.name));
+        // ksqlDB's answers have no such remark.
+        let strict = self.settings.strict();
         if source.is_table() {
             let id = self
                 .engine
@@ -85,7 +87,7 @@ impl Session {
             let rows = self.engine.runtime().lookup_in_key_order(&id, &lookup)?.ok_or_else(|| {
                 Error::statement(format!("the table {} cannot be looked up: its query keeps no state", source.name))
             })?;
-            let mut answer = PullAnswer::new(&plan, &source)?;
+            let mut answer = PullAnswer::new(&plan, &source, !strict)?;
             for rows in rows {
                 if !answer.add(&rows, &queue)? {
                     break;
@@ -96,7 +98,7 @@ impl Session {
             let reader = BoundedScan::new(&self.engine, &source)?;
             let (plan, queue) = (plan.clone(), queue.clone());
             self.spawn_bounded("pull", queue.clone(), move || {
-                let mut answer = PullAnswer::new(&plan, &source)?;
+                let mut answer = PullAnswer::new(&plan, &source, !strict)?;
                 let mut limited = false;
                 reader.run(&mut |rows, rejected| {
                     queue.add_rejected(rejected);
@@ -320,10 +322,11 @@ struct PullAnswer {
     select: Vec<Compiled>,
     result: SchemaRef,
     left: Option<u64>,
+    tells_failures: bool,
 }
 
 impl PullAnswer {
-    fn new(plan: &PullPlan, source: &Source) -> Result<Self> {
+    fn new(plan: &PullPlan, source: &Source, tells_failures: bool) -> Result<Self> {
         let mut fields: Vec<Field> = source.schema.columns().map(|c| c.to_arrow()).collect();
         for (name, key) in &source.headers {
             let ty = if key.is_none() { SqlType::headers() } else { SqlType::Bytes };
@@ -340,7 +343,7 @@ impl PullAnswer {
         };
         let select = plan.select.iter().map(|(_, expr, _)| Compiled::new(expr, &schema)).collect::<Result<_>>()?;
         let result = Arc::new(ArrowSchema::new(plan.select.iter().map(|(c, _, _)| c.to_arrow()).collect::<Vec<_>>()));
-        Ok(Self { schema, predicate, select, result, left: plan.limit })
+        Ok(Self { schema, predicate, select, result, left: plan.limit, tells_failures })
     }
 
     /// Sends what matches; false when the limit is reached or the client is gone.
@@ -359,7 +362,11 @@ impl PullAnswer {
         let mut count = batch.num_rows();
         let mut columns: Vec<ArrayRef> = Vec::new();
         for select in &self.select {
-            columns.push(select.evaluate(&batch)?.0);
+            let (column, failed) = select.evaluate(&batch)?;
+            if let Some(first) = failed.first().filter(|_| self.tells_failures) {
+                queue.add_failed(failed.len() as u64, &first.message);
+            }
+            columns.push(column);
         }
         if let Some(left) = &mut self.left {
             count = count.min(*left as usize);

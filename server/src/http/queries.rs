@@ -158,7 +158,7 @@ impl Rows {
     }
 
     fn end(&mut self, reason: EndReason) {
-        self.writer.end(reason, self.stream.rejected(), &mut self.out);
+        self.writer.end(reason, &self.stream.notes(), &mut self.out);
         self.ended = true;
     }
 

@@ -196,18 +196,17 @@ impl RowWriter {
         out.push(b'\n');
     }
 
-    /// The end of a query; `rejected` records could not be read and are missing from the rows.
-    pub fn end(&self, reason: EndReason, rejected: u64, out: &mut Vec<u8>) {
+    /// The end of a query; `notes` say what is missing from the rows.
+    pub fn end(&self, reason: EndReason, notes: &[String], out: &mut Vec<u8>) {
         let message = match (self.kind, reason) {
             _ if !self.is_streamed_rows() => None,
             (ResultKind::Push | ResultKind::PullStream, EndReason::LimitReached) => Some("Limit Reached"),
             (ResultKind::Push | ResultKind::PullStream, _) => Some("Query Completed"),
             _ => None,
         };
-        if rejected > 0 && self.is_streamed_rows() {
-            let left_out = format!("{rejected} records could not be read and were left out");
+        for note in notes.iter().filter(|_| self.is_streamed_rows()) {
             self.begin_element(out);
-            write_json(&json!({"finalMessage": left_out}), out);
+            write_json(&json!({"finalMessage": note}), out);
             self.end_element(out);
         }
         if let Some(message) = message {
@@ -294,7 +293,7 @@ mod tests {
         let mut out = Vec::new();
         writer.header("q1", &mut out);
         assert_eq!(writer.rows(&batch, Some(&deleted), 0, usize::MAX, &mut out).unwrap(), 2);
-        writer.end(reason, 0, &mut out);
+        writer.end(reason, &[], &mut out);
         String::from_utf8(out).unwrap()
     }
 
