@@ -52,6 +52,27 @@ pub struct FormatSpec {
     /// A single value column as an object field (true) or bare (false). None = the format's default. Keys of one column
     /// are always bare.
     pub wrap_single: Option<bool>,
+    /// PROTOBUF_NOSR only: how a null differs from a default.
+    #[serde(default, skip_serializing_if = "Nullable::is_implicit")]
+    pub nullable: Nullable,
+}
+
+/// How fields of Protobuf's plain types say that they are null.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+pub enum Nullable {
+    /// Not at all: null is the type's default.
+    #[default]
+    Implicit,
+    /// `optional`: a field that is not there is null.
+    Optional,
+    /// A message around the value: one that is not there is null.
+    Wrapper,
+}
+
+impl Nullable {
+    fn is_implicit(&self) -> bool {
+        *self == Nullable::Implicit
+    }
 }
 
 /// Which part of a record.
@@ -110,7 +131,7 @@ pub fn create(spec: &FormatSpec, columns: &[Column], side: Side) -> Result<Forma
         FormatName::Kafka => kafka::create(columns),
         FormatName::Delimited => delimited::create(columns, spec.delimiter),
         FormatName::Json => json::create(columns, side, spec.wrap_single),
-        FormatName::ProtobufNosr => protobuf::create(columns),
+        FormatName::ProtobufNosr => protobuf::create(columns, spec.nullable),
         FormatName::JsonSr | FormatName::Avro | FormatName::Protobuf => {
             Err(Error::statement(format!("format {} is not built yet", spec.name.sql()))
                 .with_hint("use JSON, DELIMITED, KAFKA or PROTOBUF_NOSR"))
@@ -154,7 +175,7 @@ fn absorb_nulls(
 
 impl FormatSpec {
     pub fn new(name: FormatName) -> Self {
-        Self { name, delimiter: None, wrap_single: None }
+        Self { name, delimiter: None, wrap_single: None, nullable: Nullable::Implicit }
     }
 }
 

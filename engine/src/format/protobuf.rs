@@ -12,7 +12,9 @@
 //! | MAP | repeated message `{key = 1; value = 2}` |
 //!
 //! Proto3 cannot tell null from a default: null and missing BOOLEAN, numbers, STRING, BYTES, ARRAY and MAP read as false,
-//! 0, `''`, no bytes, `[]` and `{}`; the types that are messages read as null. An ARRAY or MAP inside an ARRAY is wrapped
+//! 0, `''`, no bytes, `[]` and `{}`; the types that are messages read as null. With [`Nullable::Optional`] a field of one
+//! of the first five that is there is written even if it is a default, and one that is not reads as null; with
+//! [`Nullable::Wrapper`] it is a message `{value = 1}`, as `google.protobuf.Int32Value` is. An ARRAY or MAP inside an ARRAY is wrapped
 //! in a message of one field (our choice; Protobuf has no such thing). Unknown fields are skipped, the last of several
 //! values wins.
 
@@ -32,7 +34,7 @@ use arrow::datatypes::{
 use self::wire::{Field, Value, push_bytes, push_double, push_message, push_varint};
 use super::columns::Growing;
 use super::temporal::{civil, days_from_civil};
-use super::{Canonical, Decoded, Encoded, Format, FormatRef, records};
+use super::{Canonical, Decoded, Encoded, Format, FormatRef, Nullable, records};
 use crate::error::{Error, Result};
 use crate::schema::Column;
 use crate::types::SqlType;
@@ -40,17 +42,19 @@ use crate::types::SqlType;
 struct Protobuf {
     names: Vec<String>,
     types: Vec<SqlType>,
+    nullable: Nullable,
 }
 
 type Read<T> = std::result::Result<T, &'static str>;
 
-pub(super) fn create(columns: &[Column]) -> Result<FormatRef> {
+pub(super) fn create(columns: &[Column], nullable: Nullable) -> Result<FormatRef> {
     for column in columns {
         check(&column.ty, &column.name)?;
     }
     Ok(Arc::new(Protobuf {
         names: columns.iter().map(|c| c.name.clone()).collect(),
         types: columns.iter().map(|c| c.ty.clone()).collect(),
+        nullable,
     }))
 }
 
@@ -74,7 +78,8 @@ impl Format for Protobuf {
             };
             let fields = wire::fields(record).map_err(|what| refused(None, what))?;
             for (i, (ty, to)) in self.types.iter().zip(columns).enumerate() {
-                read_field(ty, &fields, i as u32 + 1, to).map_err(|what| refused(Some(&self.names[i]), what))?;
+                read_field(ty, self.nullable, &fields, i as u32 + 1, to)
+                    .map_err(|what| refused(Some(&self.names[i]), what))?;
             }
             Ok(records::Read::Columns)
         })
@@ -99,7 +104,7 @@ impl Format for Protobuf {
             }
             message.clear();
             for (i, (ty, array)) in self.types.iter().zip(columns).enumerate() {
-                write_field(ty, array.as_ref(), row, i as u32 + 1, &mut message);
+                write_field(ty, self.nullable, array.as_ref(), row, i as u32 + 1, &mut message);
             }
             out.append_value(&message);
         }
@@ -108,12 +113,12 @@ impl Format for Protobuf {
 }
 
 /// Reads field `number` of a message into one row.
-fn read_field(ty: &SqlType, fields: &[Field<'_>], number: u32, to: &mut Growing) -> Read<()> {
+fn read_field(ty: &SqlType, nullable: Nullable, fields: &[Field<'_>], number: u32, to: &mut Growing) -> Read<()> {
     let mut values = fields.iter().filter(|f| f.number == number).map(|f| f.value);
     match ty {
         SqlType::Array(item) => {
             for value in values {
-                read_items(item, value, to.item())?;
+                read_items(item, nullable, value, to.item())?;
             }
             to.end_row();
             Ok(())
@@ -135,22 +140,40 @@ fn read_field(ty: &SqlType, fields: &[Field<'_>], number: u32, to: &mut Growing)
             let (keys, values) = to.entries();
             for (key, entry) in &entries {
                 keys.push_text(std::str::from_utf8(key).map_err(|_| "a string that is not UTF-8")?.as_bytes());
-                read_field(value_type, entry, 2, values)?;
+                read_field(value_type, nullable, entry, 2, values)?;
             }
             to.end_row();
             Ok(())
         }
-        _ => read_value(ty, values.next_back(), to),
+        _ => match (nullable, values.next_back()) {
+            (Nullable::Optional | Nullable::Wrapper, None) => {
+                to.push_null();
+                Ok(())
+            }
+            (Nullable::Wrapper, Some(wrapper)) if is_plain(ty) => {
+                let value = wire::fields(wrapper.bytes()?)?.iter().rfind(|f| f.number == 1).map(|f| f.value);
+                read_value(ty, nullable, value, to)
+            }
+            (_, value) => read_value(ty, nullable, value, to),
+        },
     }
 }
 
+/// Types of Protobuf's own, which have no null.
+fn is_plain(ty: &SqlType) -> bool {
+    matches!(
+        ty,
+        SqlType::Boolean | SqlType::Integer | SqlType::Bigint | SqlType::Double | SqlType::String | SqlType::Bytes
+    )
+}
+
 /// A repeated field's value: one item, or packed numbers.
-fn read_items(item: &SqlType, value: Value<'_>, to: &mut Growing) -> Read<()> {
+fn read_items(item: &SqlType, nullable: Nullable, value: Value<'_>, to: &mut Growing) -> Read<()> {
     match (item, value) {
         (SqlType::Boolean | SqlType::Integer | SqlType::Bigint, Value::Bytes(mut packed)) => {
             while !packed.is_empty() {
                 let number = wire::varint(&mut packed)?;
-                read_value(item, Some(Value::Varint(number)), to)?;
+                read_value(item, nullable, Some(Value::Varint(number)), to)?;
             }
             Ok(())
         }
@@ -160,14 +183,14 @@ fn read_items(item: &SqlType, value: Value<'_>, to: &mut Growing) -> Read<()> {
             if rest.is_empty() { Ok(()) } else { Err("a double that is cut off") }
         }
         (SqlType::Array(_) | SqlType::Map(..), Value::Bytes(wrapped)) => {
-            read_field(item, &wire::fields(wrapped)?, 1, to)
+            read_field(item, nullable, &wire::fields(wrapped)?, 1, to)
         }
-        _ => read_value(item, Some(value), to),
+        _ => read_value(item, nullable, Some(value), to),
     }
 }
 
 /// A value, or what a missing one stands for.
-fn read_value(ty: &SqlType, value: Option<Value<'_>>, to: &mut Growing) -> Read<()> {
+fn read_value(ty: &SqlType, nullable: Nullable, value: Option<Value<'_>>, to: &mut Growing) -> Read<()> {
     match ty {
         SqlType::Boolean => to.push_bool(value.map_or(Ok(0), |v| v.varint())? != 0),
         SqlType::Integer => to.push_int(value.map_or(Ok(0), |v| v.varint())? as i32),
@@ -183,14 +206,14 @@ fn read_value(ty: &SqlType, value: Option<Value<'_>>, to: &mut Growing) -> Read<
                 to.push_null();
                 return Ok(());
             };
-            read_message(ty, &wire::fields(value.bytes()?)?, to)?;
+            read_message(ty, nullable, &wire::fields(value.bytes()?)?, to)?;
         }
         SqlType::Array(_) | SqlType::Map(..) => return Err("a list where one value is expected"),
     }
     Ok(())
 }
 
-fn read_message(ty: &SqlType, fields: &[Field<'_>], to: &mut Growing) -> Read<()> {
+fn read_message(ty: &SqlType, nullable: Nullable, fields: &[Field<'_>], to: &mut Growing) -> Read<()> {
     let number = |number: u32| -> Read<i64> {
         let value = fields.iter().rev().find(|f| f.number == number);
         value.map_or(Ok(0), |f| f.value.varint()).map(|n| n as i64)
@@ -217,7 +240,7 @@ fn read_message(ty: &SqlType, fields: &[Field<'_>], to: &mut Growing) -> Read<()
         }
         SqlType::Struct(types) => {
             for (i, field) in types.iter().enumerate() {
-                read_field(&field.ty, fields, i as u32 + 1, &mut to.fields()[i])?;
+                read_field(&field.ty, nullable, fields, i as u32 + 1, &mut to.fields()[i])?;
             }
             to.end_row();
         }
@@ -226,7 +249,7 @@ fn read_message(ty: &SqlType, fields: &[Field<'_>], to: &mut Growing) -> Read<()
     Ok(())
 }
 
-fn write_field(ty: &SqlType, array: &dyn Array, row: usize, number: u32, out: &mut Vec<u8>) {
+fn write_field(ty: &SqlType, nullable: Nullable, array: &dyn Array, row: usize, number: u32, out: &mut Vec<u8>) {
     if array.is_null(row) {
         return;
     }
@@ -243,9 +266,11 @@ fn write_field(ty: &SqlType, array: &dyn Array, row: usize, number: u32, out: &m
                     }
                 }
                 SqlType::Array(_) | SqlType::Map(..) => {
-                    valid.for_each(|i| push_message(number, out, |out| write_field(item, items.as_ref(), i, 1, out)));
+                    valid.for_each(|i| {
+                        push_message(number, out, |out| write_field(item, nullable, items.as_ref(), i, 1, out))
+                    });
                 }
-                _ => valid.for_each(|i| write_value(item, items.as_ref(), i, number, true, out)),
+                _ => valid.for_each(|i| write_value(item, nullable, items.as_ref(), i, number, true, out)),
             }
         }
         SqlType::Map(key_type, value_type) => {
@@ -253,12 +278,15 @@ fn write_field(ty: &SqlType, array: &dyn Array, row: usize, number: u32, out: &m
             let range = map.value_offsets()[row] as usize..map.value_offsets()[row + 1] as usize;
             for i in range {
                 push_message(number, out, |out| {
-                    write_field(key_type, map.keys().as_ref(), i, 1, out);
-                    write_field(value_type, map.values().as_ref(), i, 2, out);
+                    write_field(key_type, Nullable::Implicit, map.keys().as_ref(), i, 1, out);
+                    write_field(value_type, nullable, map.values().as_ref(), i, 2, out);
                 });
             }
         }
-        _ => write_value(ty, array, row, number, false, out),
+        _ if nullable == Nullable::Wrapper && is_plain(ty) => {
+            push_message(number, out, |out| write_value(ty, nullable, array, row, 1, false, out));
+        }
+        _ => write_value(ty, nullable, array, row, number, nullable == Nullable::Optional, out),
     }
 }
 
@@ -272,7 +300,15 @@ fn write_packed(ty: &SqlType, array: &dyn Array, row: usize, out: &mut Vec<u8>) 
 }
 
 /// A valid value that is no list or map. Defaults are left out unless `always`.
-fn write_value(ty: &SqlType, array: &dyn Array, row: usize, number: u32, always: bool, out: &mut Vec<u8>) {
+fn write_value(
+    ty: &SqlType,
+    nullable: Nullable,
+    array: &dyn Array,
+    row: usize,
+    number: u32,
+    always: bool,
+    out: &mut Vec<u8>,
+) {
     let long = |value: i64, out: &mut Vec<u8>| {
         if value != 0 || always {
             wire::push_tag(number, 0, out);
@@ -333,7 +369,7 @@ fn write_value(ty: &SqlType, array: &dyn Array, row: usize, number: u32, always:
             let columns = array.as_struct().columns();
             push_message(number, out, |out| {
                 for (i, (field, column)) in fields.iter().zip(columns).enumerate() {
-                    write_field(&field.ty, column.as_ref(), row, i as u32 + 1, out);
+                    write_field(&field.ty, nullable, column.as_ref(), row, i as u32 + 1, out);
                 }
             });
         }
@@ -382,7 +418,7 @@ mod tests {
             Column::new("B", SqlType::String),
             Column::new("C", SqlType::array(SqlType::Bigint)),
         ];
-        let format = create(&columns)?;
+        let format = create(&columns, Nullable::Implicit)?;
         // 1: 150, 2: "testing", 3: [3, 270]; then a field nobody declared.
         let bytes = b"\x08\x96\x01\x12\x07testing\x1a\x03\x03\x8e\x02\x20\x01";
         let read = format.decode(&BinaryArray::from_vec(vec![bytes]), &[0, 1, 2])?;
@@ -396,10 +432,30 @@ mod tests {
     #[test]
     fn nulls_read_as_defaults() -> Result<()> {
         let columns = [Column::new("A", SqlType::Integer), Column::new("B", SqlType::Date)];
-        let read = create(&columns)?.decode(&BinaryArray::from_vec(vec![b"".as_slice(), b"\x0a"]), &[0, 1])?;
+        let read = create(&columns, Nullable::Implicit)?
+            .decode(&BinaryArray::from_vec(vec![b"".as_slice(), b"\x0a"]), &[0, 1])?;
         assert_eq!(read.columns[0].as_primitive::<Int32Type>().value(0), 0);
         assert!(read.columns[1].is_null(0));
         assert_eq!(read.errors.len(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn nulls_stay_nulls_where_fields_are_optional_or_wrapped() -> Result<()> {
+        let columns = [Column::new("A", SqlType::Integer), Column::new("B", SqlType::String)];
+        for (nullable, defaults) in [
+            (Nullable::Optional, b"\x08\x00\x12\x00".as_slice()),
+            // Int32Value {} and StringValue {}: messages without their field.
+            (Nullable::Wrapper, b"\x0a\x00\x12\x00"),
+        ] {
+            let format = create(&columns, nullable)?;
+            let read = format.decode(&BinaryArray::from_vec(vec![b"".as_slice(), defaults]), &[0, 1])?;
+            assert!(read.errors.is_empty() && read.columns.iter().all(|column| column.is_null(0)), "{nullable:?}");
+            assert_eq!(read.columns[0].as_primitive::<Int32Type>().value(1), 0);
+            assert!(read.columns[1].is_valid(1) && read.columns[1].as_string::<i32>().value(1).is_empty());
+            let written = format.encode(&read.columns, None)?.bytes;
+            assert_eq!((written.value(0), written.value(1)), (b"".as_slice(), defaults));
+        }
         Ok(())
     }
 }

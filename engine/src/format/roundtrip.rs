@@ -6,7 +6,7 @@ use arrow::datatypes::{Float64Type, i256};
 use proptest::prelude::*;
 
 use super::columns::Growing;
-use super::{FormatName, FormatSpec, Side, create};
+use super::{FormatName, FormatSpec, Nullable, Side, create};
 use crate::schema::Column;
 use crate::types::SqlType;
 
@@ -165,8 +165,12 @@ proptest! {
     }
 
     #[test]
-    fn protobuf_reads_what_it_writes(types in proptest::collection::vec(any_type(), 1..4), rows in rows()) {
-        check(&FormatSpec::new(FormatName::ProtobufNosr), Side::Value, &types, &rows)?;
+    fn protobuf_reads_what_it_writes(
+        types in proptest::collection::vec(any_type(), 1..4),
+        rows in rows(),
+        nullable in prop_oneof![Just(Nullable::Implicit), Just(Nullable::Optional), Just(Nullable::Wrapper)],
+    ) {
+        check(&FormatSpec { nullable, ..FormatSpec::new(FormatName::ProtobufNosr) }, Side::Value, &types, &rows)?;
     }
 
     #[test]

@@ -114,10 +114,16 @@ impl Signature {
 
     /// The call's types once letters are bound; None if a letter stayed open.
     pub fn resolved(&self, args: &[ArgType], bound: &Bindings) -> Option<Resolved> {
+        // What only an untyped NULL stands for may be any type, as long as the result does not depend on it.
+        let mut any_for_null = bound.clone();
+        for letter in 'A'..='Z' {
+            any_for_null.entry(letter).or_insert(SqlType::String);
+        }
         let types = args
             .iter()
             .enumerate()
             .map(|(index, arg)| match (&self.parameter(index)?.ty, arg) {
+                (parameter, ArgType::Null) => parameter.concrete(&any_for_null),
                 (ParamType::Lambda { .. }, ArgType::Lambda { body, .. }) => body.clone(),
                 (parameter, ArgType::Sql(ty)) => parameter.taking(ty, bound),
                 (parameter, _) => parameter.concrete(bound),

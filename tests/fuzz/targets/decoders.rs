@@ -11,7 +11,7 @@
 
 use arrow::array::{Array, ArrayRef, BinaryArray};
 use arrow::buffer::BooleanBuffer;
-use headwater_engine::format::{Decoded, Format, FormatName, FormatSpec, Side, create, sniff, windowed};
+use headwater_engine::format::{Decoded, Format, FormatName, FormatSpec, Nullable, Side, create, sniff, windowed};
 use headwater_engine::plan::steps::{WindowInfo, WindowType};
 use headwater_engine::schema::Column;
 use headwater_engine::sql::parse_type;
@@ -23,11 +23,12 @@ struct Layout {
     /// Value columns: a single one as a field, or bare.
     wrap: Option<bool>,
     delimiter: Option<char>,
+    nullable: Nullable,
     types: &'static [&'static str],
 }
 
 const fn value(types: &'static [&'static str]) -> Layout {
-    Layout { side: Side::Value, wrap: None, delimiter: None, types }
+    Layout { side: Side::Value, wrap: None, delimiter: None, nullable: Nullable::Implicit, types }
 }
 
 const fn bare(types: &'static [&'static str]) -> Layout {
@@ -40,6 +41,10 @@ const fn key(types: &'static [&'static str]) -> Layout {
 
 const fn delimited_by(delimiter: char, types: &'static [&'static str]) -> Layout {
     Layout { delimiter: Some(delimiter), ..value(types) }
+}
+
+const fn nullable(nullable: Nullable, types: &'static [&'static str]) -> Layout {
+    Layout { nullable, ..value(types) }
 }
 
 const SCALARS: &[&str] =
@@ -120,6 +125,10 @@ pub fn protobuf(input: &[u8]) {
         value(&["MAP<STRING, ARRAY<BIGINT>>", "ARRAY<DATE>", "ARRAY<TIME>"]),
         key(&["STRING"]),
         key(&["BIGINT", "TIMESTAMP"]),
+        nullable(Nullable::Optional, SCALARS),
+        nullable(Nullable::Optional, NESTED),
+        nullable(Nullable::Wrapper, SCALARS),
+        nullable(Nullable::Wrapper, NESTED),
     ];
     check(FormatName::ProtobufNosr, LAYOUTS, input);
 }
@@ -129,7 +138,8 @@ fn check(name: FormatName, layouts: &[Layout], input: &[u8]) {
     let layout = &layouts[usize::from(pick.wrapping_sub(b'0')) % layouts.len()];
     let columns: Vec<Column> =
         layout.types.iter().enumerate().map(|(i, ty)| Column::new(format!("C{i}"), type_of(ty))).collect();
-    let spec = FormatSpec { name, delimiter: layout.delimiter, wrap_single: layout.wrap };
+    let Layout { delimiter, wrap: wrap_single, nullable, .. } = *layout;
+    let spec = FormatSpec { delimiter, wrap_single, nullable, ..FormatSpec::new(name) };
     let format = create(&spec, &columns, layout.side).expect("the format can hold these columns");
     let all: Vec<usize> = (0..columns.len()).collect();
 

@@ -44,10 +44,11 @@ struct Fixed<T, const GREATEST: bool> {
 
 /// Java's order of a type's values: that of their ranks.
 pub trait JavaOrder: ArrowPrimitiveType + Send {
-    type Rank: Ord;
-    const LEAST: Self::Native;
-    const GREATEST: Self::Native;
+    type Rank: Ord + Copy + Send;
+    const LEAST: Self::Rank;
+    const GREATEST: Self::Rank;
     fn rank(value: Self::Native) -> Self::Rank;
+    fn value(rank: Self::Rank) -> Self::Native;
 }
 
 macro_rules! natural_order {
@@ -59,6 +60,10 @@ macro_rules! natural_order {
             #[inline]
             fn rank(value: $native) -> $native {
                 value
+            }
+            #[inline]
+            fn value(rank: $native) -> $native {
+                rank
             }
         }
     )*};
@@ -72,25 +77,34 @@ natural_order!(
 /// `Double.compare`: every NaN equal and greatest, -0.0 below 0.0.
 impl JavaOrder for Float64Type {
     type Rank = i64;
-    const LEAST: f64 = f64::NEG_INFINITY;
-    const GREATEST: f64 = f64::NAN;
+    const LEAST: i64 = i64::MIN;
+    const GREATEST: i64 = i64::MAX;
     #[inline]
     fn rank(value: f64) -> i64 {
-        // A NaN may have any sign. Of negative numbers, those with greater digits are less.
-        let bits = if value.is_nan() { f64::NAN } else { value }.to_bits() as i64;
-        bits ^ (((bits >> 63) as u64) >> 1) as i64
+        // A NaN may have any sign.
+        in_order(if value.is_nan() { f64::NAN } else { value }.to_bits() as i64)
+    }
+    #[inline]
+    fn value(rank: i64) -> f64 {
+        f64::from_bits(in_order(rank) as u64)
     }
 }
 
-/// A group's value; before there is one, a value that no other is behind, so that one comparison does for both.
+/// Of negative numbers, those with greater digits are less: their digits are turned round, and round again for the number.
+#[inline]
+fn in_order(bits: i64) -> i64 {
+    bits ^ (((bits >> 63) as u64) >> 1) as i64
+}
+
+/// The rank of a group's value. Before there is one, the rank that stands behind all others.
 struct Best<T: JavaOrder, const GREATEST: bool> {
-    value: T::Native,
+    rank: T::Rank,
     present: bool,
 }
 
 impl<T: JavaOrder, const GREATEST: bool> Default for Best<T, GREATEST> {
     fn default() -> Self {
-        Self { value: if GREATEST { T::LEAST } else { T::GREATEST }, present: false }
+        Self { rank: Self::WORST, present: false }
     }
 }
 
@@ -103,22 +117,27 @@ impl<T: JavaOrder, const GREATEST: bool> Clone for Best<T, GREATEST> {
 impl<T: JavaOrder, const GREATEST: bool> Copy for Best<T, GREATEST> {}
 
 impl<T: JavaOrder, const GREATEST: bool> Best<T, GREATEST> {
+    const WORST: T::Rank = if GREATEST { T::LEAST } else { T::GREATEST };
+
     fn of(value: Option<T::Native>) -> Self {
-        value.map_or_else(Self::default, |value| Self { value, present: true })
+        value.map_or_else(Self::default, |value| Self { rank: T::rank(value), present: true })
     }
 
     #[inline]
     fn add(&mut self, value: T::Native) {
-        let (rank, best) = (T::rank(value), T::rank(self.value));
-        if if GREATEST { rank > best } else { rank < best } {
-            self.value = value;
+        let (rank, best) = (T::rank(value), self.rank);
+        let stays = if GREATEST { rank <= best } else { rank >= best };
+        // Nearly always: the state is read, not written.
+        if stays && best != Self::WORST {
+            return;
         }
+        self.rank = if stays { best } else { rank };
         self.present = true;
     }
 
     #[inline]
     fn get(&self) -> Option<T::Native> {
-        self.present.then_some(self.value)
+        self.present.then(|| T::value(self.rank))
     }
 }
 
@@ -335,6 +354,8 @@ mod tests {
             least.add(first);
             greatest.add(first);
             assert!([least.get(), greatest.get()].iter().all(|v| v.map(f64::to_bits) == Some(first.to_bits())));
+            least.add(-7.5);
+            assert_eq!(least.get(), Some(first.min(-7.5)));
         }
     }
 }

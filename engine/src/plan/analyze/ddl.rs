@@ -326,7 +326,7 @@ pub(super) fn check_timestamp(properties: &Properties, schema: &Schema) -> Resul
     let format = properties.timestamp_format.is_some();
     match column.ty {
         SqlType::String if !format => Err(Error::statement(format!(
-            "A String timestamp field has been specified without also specifying the TIMESTAMP_FORMAT. Column: `{name}`"
+            "A String timestamp field has been specified without also specifying the timestamp_format. Column: `{name}`"
         ))),
         SqlType::Bigint | SqlType::Timestamp if format => Err(Error::statement(format!(
             "'TIMESTAMP_FORMAT' set, but the timestamp column `{name}` is of type {}; formats are for STRING columns.",
@@ -339,7 +339,7 @@ pub(super) fn check_timestamp(properties: &Properties, schema: &Schema) -> Resul
         },
         SqlType::Bigint | SqlType::Timestamp => Ok(()),
         _ => Err(Error::statement(format!(
-            "Timestamp column, `{name}`, should be LONG(INT64), TIMESTAMP, or a String with a TIMESTAMP_FORMAT \
+            "Timestamp column, `{name}`, should be LONG(INT64), TIMESTAMP, or a String with a timestamp_format \
              specified. Got {}.",
             column.ty
         ))),

@@ -10,7 +10,7 @@
 
 use super::formats;
 use crate::error::{Error, Result};
-use crate::format::{FormatName, FormatSpec, Side};
+use crate::format::{FormatName, FormatSpec, Nullable, Side};
 use crate::plan::steps::{WindowInfo, WindowType};
 use crate::sql::ast::{Literal, Property};
 
@@ -30,6 +30,8 @@ pub(super) struct Properties {
     pub value_format: Option<FormatName>,
     pub key_delimiter: Option<char>,
     pub value_delimiter: Option<char>,
+    pub key_nullable: Option<Nullable>,
+    pub value_nullable: Option<Nullable>,
     pub wrap_single: Option<bool>,
     pub timestamp: Option<String>,
     pub timestamp_format: Option<String>,
@@ -135,6 +137,8 @@ impl Properties {
             "VALUE_FORMAT" => self.value_format = Some(formats::by_name(&text(property)?)?),
             "KEY_DELIMITER" => self.key_delimiter = Some(delimiter(property)?),
             "VALUE_DELIMITER" => self.value_delimiter = Some(delimiter(property)?),
+            "KEY_PROTOBUF_NULLABLE_REPRESENTATION" => self.key_nullable = Some(nullable(property)?),
+            "VALUE_PROTOBUF_NULLABLE_REPRESENTATION" => self.value_nullable = Some(nullable(property)?),
             "WRAP_SINGLE_VALUE" => self.wrap_single = Some(boolean(property)?),
             "TIMESTAMP" => self.timestamp = Some(identifier(&text(property)?)),
             "TIMESTAMP_FORMAT" => self.timestamp_format = Some(text(property)?),
@@ -155,9 +159,9 @@ impl Properties {
 
     /// The format of one side with the parameters said for it, `inherited` giving what is not said.
     pub fn format(&self, side: Side, inherited: &FormatSpec) -> Result<FormatSpec> {
-        let (name, delimiter, schema_name) = match side {
-            Side::Key => (self.key_format, self.key_delimiter, &self.key_schema_name),
-            Side::Value => (self.value_format, self.value_delimiter, &self.value_schema_name),
+        let (name, delimiter, nullable, schema_name) = match side {
+            Side::Key => (self.key_format, self.key_delimiter, self.key_nullable, &self.key_schema_name),
+            Side::Value => (self.value_format, self.value_delimiter, self.value_nullable, &self.value_schema_name),
         };
         let name = name.unwrap_or(inherited.name);
         let refuse = |config: &str| {
@@ -165,6 +169,9 @@ impl Properties {
         };
         if delimiter.is_some() && name != FormatName::Delimited {
             return refuse("delimiter");
+        }
+        if nullable.is_some() && !matches!(name, FormatName::Protobuf | FormatName::ProtobufNosr) {
+            return refuse("nullableRepresentation");
         }
         match schema_name {
             Some(_) if !matches!(name, FormatName::Avro | FormatName::Protobuf) => return refuse("fullSchemaName"),
@@ -175,8 +182,12 @@ impl Properties {
             }
             _ => {}
         }
-        let inherited = if inherited.name == name { inherited.delimiter } else { None };
-        Ok(FormatSpec { name, delimiter: delimiter.or(inherited), wrap_single: None })
+        let inherited = if inherited.name == name { inherited.clone() } else { FormatSpec::new(name) };
+        Ok(FormatSpec {
+            delimiter: delimiter.or(inherited.delimiter),
+            nullable: nullable.unwrap_or(inherited.nullable),
+            ..FormatSpec::new(name)
+        })
     }
 }
 
@@ -275,6 +286,18 @@ fn boolean(property: &Property) -> Result<bool> {
 
 fn wrong_value(property: &Property, said: &str, why: &str) -> Error {
     Error::statement(format!("Invalid value {said} for configuration {}: {why}", property.name))
+}
+
+fn nullable(property: &Property) -> Result<Nullable> {
+    let said = text(property)?;
+    match said.to_ascii_uppercase().as_str() {
+        "OPTIONAL" => Ok(Nullable::Optional),
+        "WRAPPER" => Ok(Nullable::Wrapper),
+        _ => Err(Error::statement(format!(
+            "Invalid value {said} for configuration {}: String must be one of: OPTIONAL, WRAPPER",
+            property.name
+        ))),
+    }
 }
 
 fn delimiter(property: &Property) -> Result<char> {

@@ -68,7 +68,8 @@ fn check_source_upgrade(old: &Source, new: &Source) -> Result<()> {
     if old.topic != new.topic {
         return differs("topic", &old.topic, &new.topic);
     }
-    let same_format = |a: &FormatSpec, b: &FormatSpec| a.name == b.name && a.delimiter == b.delimiter;
+    let same_format =
+        |a: &FormatSpec, b: &FormatSpec| a.name == b.name && a.delimiter == b.delimiter && a.nullable == b.nullable;
     if !same_format(&old.key_format, &new.key_format) {
         return differs("keyFormat", old.key_format.name.sql(), new.key_format.name.sql());
     }

@@ -137,7 +137,13 @@ impl Planner<'_> {
         refuse_limit(&insert.query, "INSERT INTO")?;
         let purpose = Purpose::Sink { name: &target.name, key_format: &target.key_format, properties: None };
         let mut planned = QueryPlanner::new(self, &insert.query, purpose)?.plan()?;
-        check_kind(&planned, false)?;
+        if planned.root.table {
+            return Err(Error::statement(format!(
+                "Incompatible data sink and query result. Data sink ({}) type is KSTREAM but select query result is KTABLE.",
+                target.name
+            ))
+            .with_hint("a stream cannot take back what changes of a table replace: CREATE TABLE … AS SELECT keeps them"));
+        }
         fit(&mut planned.root, target)?;
         let sink = Sink {
             name: target.name.clone(),
