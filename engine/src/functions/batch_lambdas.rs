@@ -16,6 +16,7 @@ use datafusion::logical_expr::{
 };
 
 use super::scalar::{self, CallContext, Evaluated, LambdaBody};
+use super::signature::Widening;
 use super::values::conform;
 use super::{ArgType, Resolved, batch_error};
 use crate::types::SqlType;
@@ -81,7 +82,7 @@ impl LambdaFunction {
     fn resolve(&self, known: &[Known]) -> BatchResult<(Vec<ArgType>, Resolved)> {
         let parameters: Vec<usize> = self.parameters(known)?.iter().map(Vec::len).collect();
         let types = self.arg_types(known, &parameters)?;
-        let resolved = scalar::resolve(&self.name, &types).map_err(batch_error)?;
+        let resolved = scalar::resolve(&self.name, &types, Widening::Everywhere).map_err(batch_error)?;
         Ok((types, resolved))
     }
 }

@@ -14,6 +14,7 @@ use datafusion::logical_expr::{
 };
 
 use super::scalar::{self, CallContext};
+use super::signature::Widening;
 use super::udf::{FailedRows, invoke};
 use super::{ArgType, Resolved, batch_error};
 use crate::clock::{self, Clock, ManualClock};
@@ -66,11 +67,13 @@ impl RegistryFunction {
             ArgType::Sql(SqlType::Bigint) => ArgType::Sql(SqlType::Integer),
             other => other.clone(),
         };
-        scalar::resolve(&self.name, args).or_else(|refused| {
+        scalar::resolve(&self.name, args, Widening::Everywhere).or_else(|refused| {
             let all: Vec<ArgType> = args.iter().map(narrowed).collect();
             let last = args.len().saturating_sub(1);
             let only_last = [&args[..last], &all[last..]].concat();
-            scalar::resolve(&self.name, &only_last).or_else(|_| scalar::resolve(&self.name, &all)).map_err(|_| refused)
+            scalar::resolve(&self.name, &only_last, Widening::Everywhere)
+                .or_else(|_| scalar::resolve(&self.name, &all, Widening::Everywhere))
+                .map_err(|_| refused)
         })
     }
 }

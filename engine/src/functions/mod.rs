@@ -19,6 +19,7 @@ pub mod values;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use self::signature::Widening;
 use crate::error::Result;
 use crate::types::SqlType;
 
@@ -137,7 +138,7 @@ pub fn resolve_scalar(name: &str, args: &[ArgType], strict: bool) -> Result<Reso
     if !strict && kind_of(name).is_none() && ordinary::exists(name) {
         return ordinary::resolve(name, args);
     }
-    scalar::resolve(name, args)
+    scalar::resolve(name, args, Widening::unless(strict, Widening::Named))
 }
 
 /// The evaluation of a call that was resolved to exactly these types, and whether it may be computed ahead.

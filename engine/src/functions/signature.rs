@@ -22,6 +22,24 @@ use super::{ArgType, Resolved};
 use crate::error::{Error, Result};
 use crate::types::{DECIMAL_PRECISION_MAX, SqlType};
 
+/// Which arguments may have a narrower type than their parameter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Widening {
+    /// None: ksqlDB's aggregates and table functions.
+    Nowhere,
+    /// Those of parameters whose type is named: ksqlDB's scalar functions. What shares a letter has one type.
+    Named,
+    /// Those of letters, too: `IFNULL(a_bigint, 0)`. Everywhere unless `ksql.strict`.
+    Everywhere,
+}
+
+impl Widening {
+    /// `in_ksqldb` where ksqlDB is to be matched in what it refuses, too.
+    pub fn unless(strict: bool, in_ksqldb: Widening) -> Widening {
+        if strict { in_ksqldb } else { Widening::Everywhere }
+    }
+}
+
 /// Type letters and what they stand for in one call.
 pub type Bindings = BTreeMap<char, SqlType>;
 
@@ -93,13 +111,13 @@ impl Signature {
         count == fixed || self.variadic && count + 1 >= fixed
     }
 
-    fn fit(&self, args: &[ArgType], casts: bool) -> Option<Bindings> {
+    fn fit(&self, args: &[ArgType], widening: Widening) -> Option<Bindings> {
         if !self.takes(args.len()) {
             return None;
         }
         let mut bound = Bindings::new();
         for (index, arg) in args.iter().enumerate() {
-            if !self.parameter(index)?.ty.accepts(arg, casts, &mut bound) {
+            if !self.parameter(index)?.ty.accepts(arg, widening, &mut bound) {
                 return None;
             }
         }
@@ -150,10 +168,15 @@ impl Signature {
 }
 
 /// Picks the signature a call means: its index and the letters bound.
-pub fn choose(name: &str, signatures: &[&Signature], args: &[ArgType]) -> Result<(usize, Bindings)> {
-    for casts in [false, true] {
+pub fn choose(
+    name: &str,
+    signatures: &[&Signature],
+    args: &[ArgType],
+    widening: Widening,
+) -> Result<(usize, Bindings)> {
+    for widening in [Widening::Nowhere, widening] {
         let mut fits: Vec<(usize, Bindings)> =
-            signatures.iter().enumerate().filter_map(|(i, s)| Some((i, s.fit(args, casts)?))).collect();
+            signatures.iter().enumerate().filter_map(|(i, s)| Some((i, s.fit(args, widening)?))).collect();
         fits.sort_by_key(|(i, _)| signatures[*i].rank());
         let Some(best) = fits.pop() else { continue };
         if fits.last().is_some_and(|second| signatures[second.0].rank() == signatures[best.0].rank()) {
@@ -176,7 +199,7 @@ pub fn lambda_inputs(name: &str, signatures: &[&Signature], args: &[ArgType], in
                 other => other.clone(),
             })
             .collect();
-        let Some(bound) = signature.fit(&open, true) else { continue };
+        let Some(bound) = signature.fit(&open, Widening::Everywhere) else { continue };
         if let Some(types) = inputs.iter().map(|t| t.concrete(&bound)).collect() {
             return Ok(types);
         }
@@ -251,31 +274,31 @@ fn wider(left: &SqlType, right: &SqlType) -> Option<SqlType> {
 }
 
 impl ParamType {
-    fn accepts(&self, arg: &ArgType, casts: bool, bound: &mut Bindings) -> bool {
+    fn accepts(&self, arg: &ArgType, widening: Widening, bound: &mut Bindings) -> bool {
         match (self, arg) {
             (ParamType::Lambda { inputs, returns }, ArgType::Lambda { parameters, body }) => {
-                inputs.len() == *parameters && body.as_ref().is_none_or(|ty| returns.accepts_type(ty, casts, bound))
+                inputs.len() == *parameters && body.as_ref().is_none_or(|ty| returns.accepts_type(ty, widening, bound))
             }
             (ParamType::Lambda { .. }, _) | (_, ArgType::Lambda { .. }) => false,
             (ParamType::IntervalUnit, ArgType::IntervalUnit) => true,
             (ParamType::IntervalUnit, _) | (_, ArgType::IntervalUnit) => false,
             (_, ArgType::Null) => true,
-            (_, ArgType::Sql(ty)) => self.accepts_type(ty, casts, bound),
+            (_, ArgType::Sql(ty)) => self.accepts_type(ty, widening, bound),
         }
     }
 
-    fn accepts_type(&self, ty: &SqlType, casts: bool, bound: &mut Bindings) -> bool {
+    fn accepts_type(&self, ty: &SqlType, widening: Widening, bound: &mut Bindings) -> bool {
         match (self, ty) {
-            (ParamType::Sql(expected), ty) => expected == ty || casts && widens(ty, expected),
+            (ParamType::Sql(expected), ty) => expected == ty || widening != Widening::Nowhere && widens(ty, expected),
             (ParamType::Decimal, SqlType::Decimal { .. }) => true,
-            (ParamType::Decimal, SqlType::Integer | SqlType::Bigint) => casts,
+            (ParamType::Decimal, SqlType::Integer | SqlType::Bigint) => widening != Widening::Nowhere,
             (ParamType::Letter(letter), ty) => match bound.get(letter) {
                 None => {
                     bound.insert(*letter, ty.clone());
                     true
                 }
                 Some(known) if known == ty => true,
-                Some(known) => match casts.then(|| wider(known, ty)).flatten() {
+                Some(known) => match (widening == Widening::Everywhere).then(|| wider(known, ty)).flatten() {
                     Some(wider) => {
                         bound.insert(*letter, wider);
                         true
@@ -283,16 +306,16 @@ impl ParamType {
                     None => false,
                 },
             },
-            (ParamType::Array(item), SqlType::Array(ty)) => item.accepts_type(ty, casts, bound),
+            (ParamType::Array(item), SqlType::Array(ty)) => item.accepts_type(ty, widening, bound),
             (ParamType::Map(key, value), SqlType::Map(key_type, value_type)) => {
-                key.accepts_type(key_type, casts, bound) && value.accepts_type(value_type, casts, bound)
+                key.accepts_type(key_type, widening, bound) && value.accepts_type(value_type, widening, bound)
             }
             (ParamType::Struct(fields), SqlType::Struct(types)) => {
                 fields.len() == types.len()
                     && fields
                         .iter()
                         .zip(types)
-                        .all(|((name, field), ty)| *name == ty.name && field.accepts_type(&ty.ty, casts, bound))
+                        .all(|((name, field), ty)| *name == ty.name && field.accepts_type(&ty.ty, widening, bound))
             }
             _ => false,
         }
@@ -484,7 +507,7 @@ mod tests {
     fn pick(signatures: &[&str], args: &[ArgType]) -> Result<(usize, Resolved)> {
         let parsed: Vec<Signature> = signatures.iter().map(|s| Signature::parse(s)).collect();
         let borrowed: Vec<&Signature> = parsed.iter().collect();
-        let (index, bound) = choose("f", &borrowed, args)?;
+        let (index, bound) = choose("f", &borrowed, args, Widening::Everywhere)?;
         Ok((index, parsed[index].resolved(args, &bound).expect("every letter is bound")))
     }
 
@@ -521,6 +544,17 @@ mod tests {
         assert_eq!(pick(&overloads, &two).unwrap().0, 1);
         assert_eq!(pick(&overloads, &two[..1]).unwrap().0, 0);
         assert_eq!(pick(&overloads, &[]).unwrap().0, 0);
+    }
+
+    #[test]
+    fn what_shares_a_letter_has_one_type_in_ksqldb() {
+        let signature = Signature::parse("(T a, T b) -> T");
+        let args = [sql(SqlType::Bigint), sql(SqlType::Integer)];
+        assert!(choose("f", &[&signature], &args, Widening::Named).is_err());
+        assert!(choose("f", &[&signature], &args, Widening::Everywhere).is_ok());
+        let named = Signature::parse("(DOUBLE a) -> DOUBLE");
+        assert!(choose("f", &[&named], &args[..1], Widening::Nowhere).is_err());
+        assert!(choose("f", &[&named], &args[..1], Widening::Named).is_ok());
     }
 
     #[test]

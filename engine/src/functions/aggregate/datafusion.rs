@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 
 use super::registry::{create, names, resolve};
 use super::{Aggregator, Args, Emit, EmitRows, ResolvedAggregate};
+use crate::functions::signature::Widening;
 use crate::functions::{ArgType, batch_error};
 use crate::plan::expr::Value;
 use crate::types::SqlType;
@@ -48,8 +49,8 @@ impl BatchAggregate {
             })
             .collect::<BatchResult<Vec<_>>>()?;
         // COUNT(*) comes as COUNT(1). Whole numbers are BIGINT in batch SQL, but a constant k or n is an INT.
-        resolve(self.name, &args)
-            .or_else(|error| resolve(self.name, &with_small_constant(args)).map_err(|_| error))
+        resolve(self.name, &args, Widening::Everywhere)
+            .or_else(|error| resolve(self.name, &with_small_constant(args), Widening::Everywhere).map_err(|_| error))
             .map_err(batch_error)
     }
 

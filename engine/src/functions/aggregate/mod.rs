@@ -28,7 +28,7 @@ pub mod tallies;
 mod test_only;
 
 pub use self::datafusion::datafusion_udafs;
-pub use self::registry::{create, exists, list, names, resolve};
+pub use self::registry::{create, exists, has_plain_state, list, names, resolve};
 
 use arrow::array::{ArrayRef, UInt32Array};
 use arrow::buffer::BooleanBuffer;

@@ -8,7 +8,7 @@ use super::lists::{ListAggregate, Rule};
 use super::tallies::{Shown, Tally};
 use super::{Aggregator, ResolvedAggregate, correlation, numeric, offset, sketch, sum_list, test_only};
 use crate::error::{Error, Result};
-use crate::functions::signature::{self, Signature};
+use crate::functions::signature::{self, Signature, Widening};
 use crate::functions::{ArgType, Example, FunctionInfo, FunctionKind, SignatureInfo};
 use crate::plan::expr::Value;
 use crate::types::SqlType;
@@ -226,16 +226,16 @@ pub fn list() -> Vec<FunctionInfo> {
 
 /// Picks the overload. `args` are all arguments as written; constants come last and must be literals, which
 /// `plan::analyze` checks with the count returned.
-pub fn resolve(name: &str, args: &[ArgType]) -> Result<ResolvedAggregate> {
+pub fn resolve(name: &str, args: &[ArgType], widening: Widening) -> Result<ResolvedAggregate> {
     if let Some(name) = test_only::known(name) {
         return test_only::resolve(name, args);
     }
     let function = find(name)?;
     if function.name == "TOPK" && args.len() > 2 {
-        return resolve_topk_columns(function, args);
+        return resolve_topk_columns(function, args, widening);
     }
     let signatures: Vec<&Signature> = function.overloads.iter().map(|(signature, _)| signature).collect();
-    let (index, bound) = signature::choose(function.name, &signatures, args)?;
+    let (index, bound) = signature::choose(function.name, &signatures, args, widening)?;
     let (chosen, constants) = &function.overloads[index];
     let no_type = || signature::not_accepted(function.name, &signatures, args);
     let mut chosen = chosen.clone();
@@ -254,13 +254,13 @@ pub fn resolve(name: &str, args: &[ArgType]) -> Result<ResolvedAggregate> {
 }
 
 /// TOPK(sort column, other columns…, k): the entries are structs.
-fn resolve_topk_columns(function: &Function, args: &[ArgType]) -> Result<ResolvedAggregate> {
+fn resolve_topk_columns(function: &Function, args: &[ArgType], widening: Widening) -> Result<ResolvedAggregate> {
     let signatures: Vec<&Signature> = function.overloads.iter().map(|(signature, _)| signature).collect();
     let refused = || signature::not_accepted(function.name, &signatures, args);
     let (sort, rest) = args.split_first().ok_or_else(refused)?;
     let (k, columns) = rest.split_last().ok_or_else(refused)?;
     let sort_and_k = [sort.clone(), k.clone()];
-    let (index, bound) = signature::choose(function.name, &signatures, &sort_and_k).map_err(|_| refused())?;
+    let (index, bound) = signature::choose(function.name, &signatures, &sort_and_k, widening).map_err(|_| refused())?;
     let resolved = signatures[index].resolved(&sort_and_k, &bound).ok_or_else(refused)?;
     let mut types = vec![resolved.args[0].clone()];
     for column in columns {
@@ -276,6 +276,11 @@ fn resolve_topk_columns(function: &Function, args: &[ArgType]) -> Result<Resolve
 fn topk_entry(types: &[SqlType]) -> SqlType {
     let names = std::iter::once(String::from("sort_col")).chain((0..).map(|i| format!("col{i}")));
     SqlType::structure(names.zip(types.iter().cloned()))
+}
+
+/// Whether ksqlDB keeps the function's state as one value of no nested type, if its result is one.
+pub fn has_plain_state(name: &str) -> bool {
+    ["COUNT", "SUM", "MIN", "MAX", "SUM_LIST"].contains(&name) || test_only::known(name).is_some()
 }
 
 /// Makes an aggregate for arguments of exactly these types. `limits`: settings by name

@@ -6,18 +6,20 @@
 //! | MULTI_ARG, FOUR_ARG, FIVE_ARG | BIGINT, STRING (×1, ×3, ×3 and INT) \| INT, STRING… | the same, from the constants on |
 //! | MID_VAR_ARG | BIGINT, STRING… \| INT, INT | the same |
 //! | TEST_UDAF | INT, BIGINT or DOUBLE; STRING \| STRING | the same |
+//! | TEST_UDAF | STRUCT<A INT, B INT> | the same STRUCT, each field added up |
 //! | GENERIC_VAR_ARG, OBJ_COL_ARG | A, B, C…; INT, anything… | the first argument's values where none is null |
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array};
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, StructArray};
 use arrow::buffer::{BooleanBuffer, NullBuffer};
-use arrow::datatypes::{Int32Type, Int64Type};
+use arrow::datatypes::{DataType, Int32Type, Int64Type};
 
 use super::lists::{ListAggregate, Rule};
-use super::{Aggregator, Args, Emit, ResolvedAggregate, Updated, numeric};
+use super::{Aggregator, Args, Emit, EmitRows, ResolvedAggregate, Updated, numeric};
 use crate::error::{Error, Result};
 use crate::functions::ArgType;
+use crate::functions::values::access::struct_field;
 use crate::plan::expr::Value;
 use crate::types::SqlType;
 
@@ -61,6 +63,7 @@ pub fn resolve(name: &str, args: &[ArgType]) -> Result<ResolvedAggregate> {
             Some(types[..types.len() - 2].to_vec())
         }
         ("TEST_UDAF", [Integer | Bigint | Double]) => Some(types.clone()),
+        ("TEST_UDAF", [pair]) if *pair == pair_type() => Some(types.clone()),
         ("TEST_UDAF", [String, String]) => Some(vec![String]),
         ("GENERIC_VAR_ARG", [_, _, rest @ ..]) if rest.windows(2).all(|pair| pair[0] == pair[1]) => Some(types.clone()),
         ("OBJ_COL_ARG", [Integer, ..]) => Some(types.clone()),
@@ -70,6 +73,7 @@ pub fn resolve(name: &str, args: &[ArgType]) -> Result<ResolvedAggregate> {
     let returns = match (name, &columns[0]) {
         ("GENERIC_VAR_ARG" | "OBJ_COL_ARG", first) => SqlType::array(first.clone()),
         (_, Double) => Double,
+        (_, pair @ SqlType::Struct(_)) => pair.clone(),
         _ => Bigint,
     };
     Ok(ResolvedAggregate { constants: types.len() - columns.len(), args: columns, returns, undo: name == "TEST_UDAF" })
@@ -82,6 +86,7 @@ pub fn create(name: &str, args: &[SqlType], constants: &[Value]) -> Result<Box<d
             (Box::new(ListAggregate::new(Rule::List { limit: i32::MAX as usize }, first, false)?), Prepare::Complete)
         }
         _ if *first == SqlType::Double => return numeric::sum(first, false),
+        _ if *first == pair_type() => return Ok(Box::new(PairSum::new()?)),
         _ => {
             let initial = constants.iter().map(|constant| match constant {
                 Value::Integer(number) => i64::from(*number),
@@ -92,6 +97,78 @@ pub fn create(name: &str, args: &[SqlType], constants: &[Value]) -> Result<Box<d
         }
     };
     Ok(Box::new(Prepared { inner, prepare }))
+}
+
+fn pair_type() -> SqlType {
+    SqlType::structure([("A", SqlType::Integer), ("B", SqlType::Integer)])
+}
+
+/// Sums of the fields A and B.
+struct PairSum(Vec<Box<dyn Aggregator>>);
+
+impl PairSum {
+    fn new() -> Result<Self> {
+        Ok(Self((0..2).map(|_| numeric::sum(&SqlType::Integer, false)).collect::<Result<_>>()?))
+    }
+
+    fn together(fields: Vec<ArrayRef>) -> Result<ArrayRef> {
+        let DataType::Struct(names) = pair_type().to_arrow() else { return Err(Error::internal("a STRUCT")) };
+        Ok(Arc::new(StructArray::try_new(names, fields, None)?))
+    }
+}
+
+impl Aggregator for PairSum {
+    fn update(&mut self, groups: &[u32], args: &Args<'_>, emit: Emit<'_>) -> Result<Updated> {
+        let field = |values: &[ArrayRef], i: usize| struct_field(&values[0], i).map_err(Error::internal);
+        let mut updated = Updated { new: None, old: None, errors: Vec::new() };
+        let (mut new, mut old) = (Vec::new(), Vec::new());
+        for (i, sum) in self.0.iter_mut().enumerate() {
+            let values = [field(args.values, i)?];
+            let undone = args.undo.map(|(values, rows)| Ok::<_, Error>(([field(values, i)?], rows))).transpose()?;
+            let undo = undone.as_ref().map(|(values, rows)| (values.as_slice(), *rows));
+            let rows = match emit.rows {
+                EmitRows::EveryRow => EmitRows::EveryRow,
+                EmitRows::These(rows) => EmitRows::These(rows),
+                EmitRows::Nothing => EmitRows::Nothing,
+            };
+            let part =
+                sum.update(groups, &Args { values: &values, add: args.add, undo }, Emit { rows, old: emit.old })?;
+            new.extend(part.new);
+            old.extend(part.old);
+            updated.errors.extend(part.errors);
+        }
+        updated.new = if new.is_empty() { None } else { Some(Self::together(new)?) };
+        updated.old = if old.is_empty() { None } else { Some(Self::together(old)?) };
+        Ok(updated)
+    }
+
+    fn merge(&mut self, into: u32, from: u32) -> Result<()> {
+        self.0.iter_mut().try_for_each(|sum| sum.merge(into, from))
+    }
+
+    fn evaluate(&self, slots: &[u32]) -> Result<ArrayRef> {
+        Self::together(self.0.iter().map(|sum| sum.evaluate(slots)).collect::<Result<_>>()?)
+    }
+
+    fn store(&self, slots: &[u32]) -> Result<Vec<ArrayRef>> {
+        Ok(self.0.iter().map(|sum| sum.store(slots)).collect::<Result<Vec<_>>>()?.concat())
+    }
+
+    fn load(&mut self, slots: &[u32], state: &[ArrayRef]) -> Result<()> {
+        self.0.iter_mut().zip(state.chunks(1)).try_for_each(|(sum, state)| sum.load(slots, state))
+    }
+
+    fn clear(&mut self, slots: &[u32]) {
+        self.0.iter_mut().for_each(|sum| sum.clear(slots));
+    }
+
+    fn state_types(&self) -> Vec<SqlType> {
+        self.0.iter().flat_map(|sum| sum.state_types()).collect()
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|sum| sum.bytes()).sum()
+    }
 }
 
 /// What happens to the arguments before another aggregate takes them.

@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::{CallContext, Evaluated, ScalarFunction};
 use crate::functions::columns::{Bool, Output, Str, StrList, StrMap, column, map1, map2};
+use crate::functions::values::java_map::iteration_order;
 use crate::functions::values::text::{double_text, write_value};
 
 const CATEGORY: &str = "JSON";
@@ -226,8 +227,9 @@ fn write_json(array: &dyn Array, row: usize, out: &mut String) {
             let entries = array.as_map().value(row);
             let mut key = String::new();
             out.push('{');
-            for i in 0..entries.len() {
-                if i > 0 {
+            let order = iteration_order(entries.column(0).as_ref(), 0..entries.len());
+            for (at, i) in order.into_iter().map(|i| i as usize).enumerate() {
+                if at > 0 {
                     out.push(',');
                 }
                 key.clear();

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, BooleanArray, ListArray, UInt32Array};
 use arrow::compute::{interleave, take};
 
 use super::{CallContext, Evaluated, ScalarFunction};
 use crate::functions::columns::{list_rows, map_rows};
 use crate::functions::values::access::{build_list, build_map, last_of_each_key};
 use crate::functions::values::cast::visible;
-use crate::functions::values::equality::without_nulls;
 use crate::functions::values::java_map::iteration_order;
 
 const CATEGORY: &str = "LAMBDA";
@@ -60,13 +59,29 @@ fn filter_array(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
     let list = args[0].as_list::<i32>();
     let (rows, _) = element_rows(&list_rows(&args[0]), list.len());
     let items = items(list);
-    let keep = without_nulls(ctx.lambdas[0].evaluate(vec![Arc::clone(&items)], &rows)?.as_boolean().clone());
+    let keep = decided(&ctx.lambdas[0].evaluate(vec![Arc::clone(&items)], &rows)?)?;
     let mut lengths = vec![0; list.len()];
     for (row, keep) in rows.values().iter().zip(keep.values()) {
         lengths[*row as usize] += usize::from(keep);
     }
     let kept = arrow::compute::filter(&items, &keep).map_err(|e| e.to_string())?;
     build_list(ctx.returns, kept, lengths, list.nulls().cloned())
+}
+
+/// What a condition says of each element; one that is null fails the row (ksqlDB).
+fn decided(condition: &ArrayRef) -> Result<BooleanArray, String> {
+    match condition.null_count() {
+        0 => Ok(condition.as_boolean().clone()),
+        _ => Err("the condition of a FILTER must not be null".to_string()),
+    }
+}
+
+/// The values of a new MAP; a null one fails the row (ksqlDB).
+fn present(values: ArrayRef) -> Evaluated {
+    match values.null_count() {
+        0 => Ok(values),
+        _ => Err("a value of a new MAP must not be null".to_string()),
+    }
 }
 
 fn entries(map: &ArrayRef) -> Vec<ArrayRef> {
@@ -84,28 +99,26 @@ fn transform_map(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
     }
     let mut picked = Vec::with_capacity(keys.len());
     let mut start = 0;
-    let lengths = lengths
-        .into_iter()
-        .map(|length| {
-            start += length;
-            last_of_each_key(&keys, start - length..start, &mut picked)
-        })
-        .collect();
-    let picked = UInt32Array::from(picked);
-    let pick = |column: &ArrayRef| take(column, &picked, None).map_err(|e| e.to_string());
-    build_map(ctx.returns, Some((pick(&keys)?, pick(&values)?)), lengths, args[0].nulls().cloned())
+    for length in &lengths {
+        start += length;
+        if last_of_each_key(&keys, start - length..start, &mut picked) < *length {
+            return Err("two entries of a MAP have the same key".to_string());
+        }
+    }
+    build_map(ctx.returns, Some((keys, present(values)?)), lengths, args[0].nulls().cloned())
 }
 
 fn filter_map(args: &[ArrayRef], ctx: &CallContext<'_>) -> Evaluated {
     let (rows, _) = element_rows(&map_rows(&args[0]), args[0].len());
     let entries = entries(&args[0]);
-    let keep = without_nulls(ctx.lambdas[0].evaluate(entries.clone(), &rows)?.as_boolean().clone());
+    let keep = decided(&ctx.lambdas[0].evaluate(entries.clone(), &rows)?)?;
     let mut lengths = vec![0; args[0].len()];
     for (row, keep) in rows.values().iter().zip(keep.values()) {
         lengths[*row as usize] += usize::from(keep);
     }
     let kept = |column: &ArrayRef| arrow::compute::filter(column, &keep).map_err(|e| e.to_string());
-    build_map(ctx.returns, Some((kept(&entries[0])?, kept(&entries[1])?)), lengths, args[0].nulls().cloned())
+    let (keys, values) = (kept(&entries[0])?, present(kept(&entries[1])?)?);
+    build_map(ctx.returns, Some((keys, values)), lengths, args[0].nulls().cloned())
 }
 
 /// One step per position: all rows that still have an element there go through the lambda together.

@@ -31,7 +31,7 @@ use std::sync::{Arc, LazyLock};
 
 use arrow::array::{ArrayRef, UInt32Array};
 
-use super::signature::{self, Bindings, ParamType, Signature};
+use super::signature::{self, Bindings, ParamType, Signature, Widening};
 use super::{ArgType, Example, FunctionInfo, FunctionKind, Resolved, SignatureInfo};
 use crate::config::distance;
 use crate::error::{Error, Result};
@@ -170,14 +170,14 @@ impl ScalarFunction {
         self.overloads.iter().map(|o| &o.signature).collect()
     }
 
-    fn choose(&self, args: &[ArgType]) -> Result<(&Overload, Bindings)> {
-        let (index, bound) = signature::choose(&self.printed, &self.signatures(), args)?;
+    fn choose(&self, args: &[ArgType], widening: Widening) -> Result<(&Overload, Bindings)> {
+        let (index, bound) = signature::choose(&self.printed, &self.signatures(), args, widening)?;
         Ok((&self.overloads[index], bound))
     }
 
-    fn resolve(&self, args: &[ArgType]) -> Result<(&Overload, Resolved)> {
+    fn resolve(&self, args: &[ArgType], widening: Widening) -> Result<(&Overload, Resolved)> {
         let refused = || signature::not_accepted(&self.printed, &self.signatures(), args);
-        let (overload, bound) = self.choose(args)?;
+        let (overload, bound) = self.choose(args, widening)?;
         let mut resolved = overload.signature.resolved(args, &bound).ok_or_else(refused)?;
         if let Some(refine) = overload.refine {
             refine(&mut resolved).map_err(|_| refused())?;
@@ -283,8 +283,8 @@ pub(super) fn describe(signature: &Signature, description: &str) -> SignatureInf
     }
 }
 
-pub fn resolve(name: &str, args: &[ArgType]) -> Result<Resolved> {
-    Ok(find(name)?.resolve(args)?.1)
+pub fn resolve(name: &str, args: &[ArgType], widening: Widening) -> Result<Resolved> {
+    Ok(find(name)?.resolve(args, widening)?.1)
 }
 
 pub fn lambda_parameters(name: &str, args: &[ArgType], index: usize) -> Result<Vec<SqlType>> {
@@ -305,8 +305,8 @@ pub fn unit_in_front(args: &[ArgType]) -> Option<Vec<ArgType>> {
 /// The evaluation of a call whose arguments have exactly these types, and whether it may be computed ahead.
 pub fn evaluation(name: &str, args: &[ArgType]) -> Result<(Evaluation, bool)> {
     let function = find(name)?;
-    let (overload, _) = function.choose(args).or_else(|refused| match unit_in_front(args) {
-        Some(args) => function.choose(&args).map_err(|_| refused),
+    let (overload, _) = function.choose(args, Widening::Everywhere).or_else(|refused| match unit_in_front(args) {
+        Some(args) => function.choose(&args, Widening::Everywhere).map_err(|_| refused),
         None => Err(refused),
     })?;
     let evaluate = match &overload.evaluate {

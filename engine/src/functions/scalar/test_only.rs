@@ -24,6 +24,14 @@ pub fn functions() -> Vec<ScalarFunction> {
                 let column = named("foo", ctx)?;
                 Ok(Arc::new(StructArray::try_new(fields, vec![column], None).map_err(|e| e.to_string())?))
             }),
+        ScalarFunction::new("TOSTRUCT", CATEGORY, "The text as a STRUCT's field A.").overload(
+            "(STRING value) -> STRUCT<A STRING>",
+            |args, ctx| {
+                let DataType::Struct(fields) = ctx.returns.to_arrow() else { return Err("a STRUCT".to_string()) };
+                let texts = vec![Arc::clone(&args[0])];
+                Ok(Arc::new(StructArray::try_new(fields, texts, None).map_err(|e| e.to_string())?))
+            },
+        ),
         ScalarFunction::new("BAD_UDF", CATEGORY, "Fails, or is null, as its arguments say.")
             .overload("(INT arg) -> INT", |args, _| map1::<Int32Type, Int32Type>(args, |_| Err("boom!".to_string())))
             .overload("(BOOLEAN arg) -> INT", |args, _| {

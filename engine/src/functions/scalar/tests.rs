@@ -96,6 +96,10 @@ fn lambdas() {
     expect_values(&[
         ("TRANSFORM(ARRAY[1, 2], x => x * 2)", "[2, 4]"),
         ("TRANSFORM(MAP('a' := 1), (k, v) => UCASE(k), (k, v) => v + 1)", "{A=2}"),
+        ("TRANSFORM(MAP('a' := 1, 'b' := 2), (k, v) => 'x', (k, v) => v)", "!"),
+        ("TRANSFORM(MAP('a' := 1, 'b' := CAST(null AS INT)), (k, v) => k, (k, v) => v)", "!"),
+        ("FILTER(MAP('a' := 1, 'b' := CAST(null AS INT)), (k, v) => true)", "!"),
+        ("FILTER(MAP('a' := 1, 'b' := CAST(null AS INT)), (k, v) => k = 'a')", "{a=1}"),
         ("FILTER(ARRAY[1, null, 9], x => x > 3)", "[9]"),
         ("FILTER(MAP('a' := 1, 'b' := 2), (k, v) => v = 2)", "{b=2}"),
         ("REDUCE(ARRAY[1, 2, 3], 10, (s, x) => s + x)", "16"),
@@ -331,7 +335,8 @@ fn every_overload_answers_in_the_type_it_promises() {
                 continue;
             };
             let types: Vec<ArgType> = types;
-            let (chosen, resolved) = function.resolve(&types).unwrap_or_else(|e| panic!("{name}: {e}"));
+            let (chosen, resolved) =
+                function.resolve(&types, Widening::Nowhere).unwrap_or_else(|e| panic!("{name}: {e}"));
             assert!(std::ptr::eq(chosen, overload), "{name} is never chosen");
             let Evaluate::Shared(evaluate) = &overload.evaluate else { continue };
             let columns: Vec<ArrayRef> = resolved.args.iter().map(sample_column).collect();

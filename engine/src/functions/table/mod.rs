@@ -15,7 +15,7 @@ use arrow::array::{Array, ArrayRef, AsArray, ListArray, UInt32Array};
 use arrow::compute::take;
 
 use super::columns::list_rows;
-use super::signature::{self, Signature};
+use super::signature::{self, Signature, Widening};
 use super::values::access::build_list;
 use super::values::cast::{visible, visible_offsets};
 use super::{ArgType, Example, FunctionInfo, FunctionKind, Resolved};
@@ -50,10 +50,10 @@ impl TableOverload {
 }
 
 impl TableFunction {
-    fn resolve(&self, args: &[ArgType]) -> Result<(&TableOverload, Resolved)> {
+    fn resolve(&self, args: &[ArgType], widening: Widening) -> Result<(&TableOverload, Resolved)> {
         let printed = self.name.to_ascii_lowercase();
         let signatures: Vec<&Signature> = self.overloads.iter().map(|o| &o.signature).collect();
-        let (index, bound) = signature::choose(&printed, &signatures, args)?;
+        let (index, bound) = signature::choose(&printed, &signatures, args, widening)?;
         let overload = &self.overloads[index];
         let refused = || signature::not_accepted(&printed, &signatures, args);
         let mut resolved = overload.signature.resolved(args, &bound).ok_or_else(refused)?;
@@ -121,14 +121,14 @@ pub fn list() -> Vec<FunctionInfo> {
 }
 
 /// `returns` is the type of one output value.
-pub fn resolve(name: &str, args: &[ArgType]) -> Result<Resolved> {
-    Ok(find(name)?.resolve(args)?.1)
+pub fn resolve(name: &str, args: &[ArgType], widening: Widening) -> Result<Resolved> {
+    Ok(find(name)?.resolve(args, widening)?.1)
 }
 
 /// One list of output values per input row; a failing row gives an empty list and an error.
 pub fn evaluate(name: &str, args: &[ArrayRef], types: &[SqlType]) -> Result<(ListArray, Vec<RowError>)> {
     let given: Vec<ArgType> = types.iter().cloned().map(ArgType::Sql).collect();
-    let (overload, resolved) = find(name)?.resolve(&given)?;
+    let (overload, resolved) = find(name)?.resolve(&given, Widening::Everywhere)?;
     (overload.evaluate)(args, &resolved.returns).map_err(Error::internal)
 }
 
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn other_arguments_are_refused() {
-        let error = resolve("EXPLODE", &[ArgType::Sql(SqlType::Integer)]).unwrap_err();
+        let error = resolve("EXPLODE", &[ArgType::Sql(SqlType::Integer)], Widening::Nowhere).unwrap_err();
         assert!(error.message().starts_with("Function 'explode' does not accept parameters (INTEGER)."));
     }
 }

@@ -21,6 +21,7 @@ use super::scope::StepScope;
 use super::walk::{find_aggregates, same, visit};
 use crate::error::{Error, Result};
 use crate::functions::aggregate::{self, ResolvedAggregate};
+use crate::functions::signature::Widening;
 use crate::functions::{ArgType, FunctionKind, kind_of, ordinary};
 use crate::plan::expr::Expr;
 use crate::plan::steps::{
@@ -37,7 +38,7 @@ const GRACE_DEFAULT_MS: i64 = 24 * 60 * 60 * 1000;
 pub(super) fn counts_row_time(items: &[Written], clauses: &Clauses) -> bool {
     items.iter().filter_map(Written::expr).chain(&clauses.having).flat_map(find_aggregates).any(|call| {
         matches!(call, ast::Expr::Call { name, args, .. }
-            if args.is_empty() && aggregate::resolve(name, &[]).is_err())
+            if args.is_empty() && aggregate::resolve(name, &[], Widening::Nowhere).is_err())
     })
 }
 
@@ -246,9 +247,15 @@ impl QueryPlanner<'_> {
             }
             let ast::Expr::Call { name, args, position, .. } = call else { continue };
             let row_time = [super::tree::column(&self.row_time(), *position)];
-            let args = if args.is_empty() && aggregate::resolve(name, &[]).is_err() { &row_time[..] } else { args };
+            let args = if args.is_empty() && aggregate::resolve(name, &[], Widening::Nowhere).is_err() {
+                &row_time[..]
+            } else {
+                args
+            };
             let types = args.iter().map(|a| analyzer.arg_type(a)).collect::<Result<Vec<ArgType>>>()?;
-            let resolved = aggregate::resolve(name, &types).map_err(|e| e.at(*position))?;
+            let resolved =
+                aggregate::resolve(name, &types, Widening::unless(self.settings.strict(), Widening::Nowhere))
+                    .map_err(|e| e.at(*position))?;
             if !resolved.undo && !without_undo.contains(name) {
                 without_undo.push(name.clone());
             }

@@ -28,6 +28,7 @@ use crate::config::Settings;
 use crate::error::{Error, Result};
 use crate::format::{FormatName, FormatSpec};
 use crate::functions::FunctionKind;
+use crate::functions::signature::Widening;
 use crate::plan::Planner;
 use crate::plan::expr::Expr;
 use crate::plan::steps::{NamedExpr, Scan, ScanColumn, Step, StepKind, TableFunctionCall, TimestampColumn};
@@ -500,7 +501,8 @@ impl<'a> QueryPlanner<'a> {
                 let ast::Expr::Call { name, args, position, .. } = call else { continue };
                 debug_assert_eq!(crate::functions::kind_of(name), Some(FunctionKind::Table));
                 let types = args.iter().map(|a| analyzer.arg_type(a)).collect::<Result<Vec<_>>>()?;
-                let resolved = crate::functions::table::resolve(name, &types).map_err(|e| e.at(*position))?;
+                let widening = Widening::unless(self.settings.strict(), Widening::Nowhere);
+                let resolved = crate::functions::table::resolve(name, &types, widening).map_err(|e| e.at(*position))?;
                 let args = args
                     .iter()
                     .zip(&resolved.args)

@@ -206,13 +206,12 @@ fn window_retention_ms(step: &Step) -> Option<i64> {
 
 /// ksqlDB keeps an aggregate's state in the sink's value format, which must be able to hold it.
 fn check_state_formats(root: &Step, value_format: &FormatSpec) -> Result<()> {
-    const PLAIN_STATE: [&str; 5] = ["COUNT", "SUM", "MIN", "MAX", "SUM_LIST"];
     let flat = matches!(value_format.name, FormatName::Delimited | FormatName::Kafka);
     let nested = |step: &Step| match &step.kind {
         StepKind::Aggregate(aggregate) => aggregate
             .aggregates
             .iter()
-            .any(|call| !PLAIN_STATE.contains(&call.function.as_str()) || call.ty.is_nested()),
+            .any(|call| !crate::functions::aggregate::has_plain_state(&call.function) || call.ty.is_nested()),
         _ => false,
     };
     fn any(step: &Step, f: &dyn Fn(&Step) -> bool) -> bool {
