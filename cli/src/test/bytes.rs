@@ -11,7 +11,7 @@
 use arrow::array::{Array, BinaryArray};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use headwater_engine::format::{self, FormatName, FormatSpec};
+use headwater_engine::format::{self, FormatName, FormatSpec, Nullable};
 use headwater_engine::schema::Column;
 use headwater_engine::types::SqlType;
 use serde_json::{Number, Value};
@@ -23,6 +23,8 @@ use super::case::Window;
 pub struct Side {
     pub part: format::Side,
     pub format: FormatName,
+    /// Of PROTOBUF_NOSR.
+    pub nullable: Nullable,
     pub columns: Vec<Column>,
 }
 
@@ -46,7 +48,10 @@ pub fn encode(side: &Side, value: &Value) -> Result<Option<Vec<u8>>, String> {
 
 /// Bytes of one format as bytes of another, through the declared columns.
 fn converted(side: &Side, from: FormatName, to: FormatName, bytes: &[u8]) -> Result<Option<Vec<u8>>, String> {
-    let open = |name| format::create(&FormatSpec::new(name), &side.columns, side.part).map_err(|e| e.to_string());
+    let open = |name| {
+        let spec = FormatSpec { nullable: side.nullable, ..FormatSpec::new(name) };
+        format::create(&spec, &side.columns, side.part).map_err(|e| e.to_string())
+    };
     let (from, to) = (open(from)?, open(to)?);
     let wanted: Vec<usize> = (0..side.columns.len()).collect();
     let read = from.decode(&BinaryArray::from_vec(vec![bytes]), &wanted).map_err(|e| e.to_string())?;
@@ -122,8 +127,12 @@ mod tests {
 
     #[test]
     fn kafka_values_are_bare() {
-        let side =
-            |ty| Side { part: format::Side::Key, format: FormatName::Kafka, columns: vec![Column::new("K", ty)] };
+        let side = |ty| Side {
+            part: format::Side::Key,
+            format: FormatName::Kafka,
+            nullable: Nullable::Implicit,
+            columns: vec![Column::new("K", ty)],
+        };
         for (ty, value) in [
             (SqlType::Integer, Value::from(-1)),
             (SqlType::Bigint, Value::from(1_i64 << 40)),

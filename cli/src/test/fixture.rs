@@ -13,7 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use headwater_engine::catalog::{Catalog, Source, SourceKind};
 use headwater_engine::clock::{Clock, ManualClock, SystemClock};
 use headwater_engine::engine::Sync;
-use headwater_engine::format::{FormatName, FormatSpec, Side as Part};
+use headwater_engine::format::{FormatName, FormatSpec, Nullable, Side as Part};
 use headwater_engine::log::EncodedRecords;
 use headwater_engine::log::partitioner::partition_of;
 use headwater_engine::plan::steps::{WindowInfo, WindowType};
@@ -262,7 +262,7 @@ impl Fixture {
 
 impl Shape {
     fn undeclared(key: Option<FormatName>, value: Option<FormatName>) -> Self {
-        let side = |part, format| Side { part, format, columns: Vec::new() };
+        let side = |part, format| Side { part, format, nullable: Nullable::Implicit, columns: Vec::new() };
         Self {
             source: String::new(),
             key: side(Part::Key, key.unwrap_or(FormatName::Kafka)),
@@ -275,6 +275,7 @@ impl Shape {
         let side = |part, format: &FormatSpec, columns: &[Column]| Side {
             part,
             format: format.name,
+            nullable: format.nullable,
             columns: columns.to_vec(),
         };
         Self {

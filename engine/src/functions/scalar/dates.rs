@@ -75,7 +75,7 @@ fn texts() -> Vec<ScalarFunction> {
         function("STRINGTODATE", "Days since 1970-01-01 of a text; PARSE_DATE is its successor.")
             .example("STRINGTODATE('19700102', 'yyyyMMdd')", "1")
             .overload("(STRING formattedDate, STRING format) -> INT", |args, _| {
-                by_pattern::<Str, Int32Type>(args, |pattern, _, text| pattern.parse_date(text))
+                by_pattern::<Str, Int32Type>(args, |pattern, _, text| pattern.parse_whole_date(text))
             }),
         function("TIMESTAMPTOSTRING", "Milliseconds since 1970-01-01 as text; FORMAT_TIMESTAMP is its successor.")
             .example("TIMESTAMPTOSTRING(0, 'yyyy-MM-dd HH:mm', 'UTC')", "1970-01-01 00:00")

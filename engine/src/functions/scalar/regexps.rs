@@ -42,12 +42,50 @@ struct Compiled {
 impl Compiled {
     fn get(&mut self, pattern: &str) -> Result<&Regex, String> {
         if self.last.as_ref().is_none_or(|(known, _)| known != pattern) {
-            let regex =
-                Regex::new(pattern).map_err(|e| format!("Invalid regular expression pattern: {pattern}: {e}"))?;
+            let regex = Regex::new(&from_java(pattern))
+                .map_err(|e| format!("Invalid regular expression pattern: {pattern}: {e}"))?;
             self.last = Some((pattern.to_string(), regex));
         }
         self.last.as_ref().map(|(_, regex)| regex).ok_or_else(|| "a pattern was compiled".to_string())
     }
+}
+
+/// A pattern of Java's as this library reads it: `\\d`, `\\w` and `\\s` are of ASCII, `\\Q…\\E` is text. (A negated one
+/// inside brackets stays Unicode's.)
+fn from_java(pattern: &str) -> String {
+    let mut out = String::with_capacity(pattern.len());
+    let mut in_class = false;
+    let mut rest = pattern;
+    while let Some(c) = rest.chars().next() {
+        rest = &rest[c.len_utf8()..];
+        let escaped = if c == '\\' { rest.chars().next() } else { None };
+        let Some(escaped) = escaped else {
+            // A bracket inside brackets opens a class of its own in Java and here.
+            in_class = c == '[' || in_class && c != ']';
+            out.push(c);
+            continue;
+        };
+        rest = &rest[escaped.len_utf8()..];
+        let ascii = match escaped {
+            'd' | 'D' => "0-9",
+            'w' | 'W' => "a-zA-Z0-9_",
+            's' | 'S' => r" \t\n\x0B\f\r",
+            'Q' => {
+                let (text, after) = rest.split_once(r"\E").unwrap_or((rest, ""));
+                out.push_str(&fancy_regex::escape(text));
+                rest = after;
+                continue;
+            }
+            _ => "",
+        };
+        match (ascii.is_empty(), escaped.is_ascii_uppercase(), in_class) {
+            (false, false, true) => out.push_str(ascii),
+            (false, false, false) => out.extend(["[", ascii, "]"]),
+            (false, true, false) => out.extend(["[^", ascii, "]"]),
+            _ => out.extend(['\\', escaped]),
+        }
+    }
+    out
 }
 
 /// All matches from left to right.

@@ -104,6 +104,11 @@ impl Analyzer<'_> {
                 return Err(Error::statement(message).into());
             }
         }
+        // A column of the name is hidden otherwise.
+        let column = |name: &&String| self.scope.column(None, name, Position::default()).is_ok();
+        if let Some(name) = names.iter().find(|name| self.settings.strict() && column(name)) {
+            return Err(Error::statement(format!("Lambda function argument can't be a column name: {name}")).into());
+        }
         let parameters: Vec<(String, SqlType)> = names.iter().cloned().zip(types.iter().cloned()).collect();
         let mut inner = self.clone();
         inner.parameters.extend(parameters.iter().map(|(name, ty)| Parameter { name: name.clone(), ty: ty.clone() }));

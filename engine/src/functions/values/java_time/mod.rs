@@ -233,7 +233,19 @@ impl Pattern {
         if parsed.fields().any(Field::is_of_date) {
             return Err("Time format contains date field.".to_string());
         }
+        if !parsed.has_hour() {
+            return Err(format!("Text '{text}' could not be parsed: Unable to obtain LocalTime from it"));
+        }
         Ok(parsed.ms_of_day()? as i32)
+    }
+
+    /// A date that names year, month and day, or year and day of the year; a time of day beside it does not count.
+    pub fn parse_whole_date(&self, text: &str) -> Result<i32, String> {
+        let parsed = self.read(text)?;
+        if !parsed.has_whole_date() {
+            return Err(format!("Text '{text}' could not be parsed: Unable to obtain LocalDate from it"));
+        }
+        i32::try_from(parsed.days()?).map_err(|_| format!("Text '{text}' could not be parsed: out of range"))
     }
 }
 

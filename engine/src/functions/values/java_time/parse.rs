@@ -231,6 +231,18 @@ impl Parsed {
         }
     }
 
+    /// Whether the hour of the day is known: half a day's hour needs to know which half.
+    pub(super) fn has_hour(&self) -> bool {
+        let has = |fields: &[Field]| fields.iter().any(|field| self.fields.contains_key(field));
+        has(&[Field::Hour, Field::ClockHour, Field::MilliOfDay, Field::NanoOfDay])
+            || has(&[Field::AmPm]) && has(&[Field::HourOfHalf, Field::ClockHourOfHalf])
+    }
+
+    pub(super) fn has_whole_date(&self) -> bool {
+        let has = |field: Field| self.fields.contains_key(&field);
+        has(Field::Year) && (has(Field::DayOfYear) || has(Field::Month) && has(Field::Day))
+    }
+
     /// Milliseconds of the day; missing parts are zero.
     pub(super) fn ms_of_day(&self) -> Result<i64, String> {
         if let Some(ms) = self.within(Field::MilliOfDay, 0..=86_399_999)? {
