@@ -1,6 +1,6 @@
 //! Scripts and their outputs: results on stdout, everything else on stderr, byte for byte.
 
-use crate::support::{headwater, headwater_with, sql};
+use crate::support::{BINARY, headwater, headwater_with, sql};
 
 /// A stream with one row of every scalar type and one of nulls, read from its beginning.
 const SETUP: &str = "
@@ -171,4 +171,15 @@ fn copy_reads_and_writes_files_beside_the_script() {
     let out = std::fs::read_to_string(folder.path().join("out.json")).unwrap();
     let rows: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(rows, [serde_json::json!({"ID": 1, "NAME": "a"}), serde_json::json!({"ID": 2, "NAME": null})]);
+}
+
+#[test]
+fn a_reader_of_case_results_who_has_seen_enough_ends_the_run_without_a_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let case = "--@test: enough\nCREATE STREAM s (v INT) WITH (kafka_topic='s', value_format='JSON', partitions=1);\n";
+    std::fs::write(folder.path().join("cases.sql"), case.repeat(300)).unwrap();
+    let command = format!("'{BINARY}' test '{}' | head -n 1; test ${{PIPESTATUS[0]}} = 0", folder.path().display());
+    let ran = std::process::Command::new("bash").args(["-c", &command]).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
+    assert!(ran.status.success() && out.lines().count() == 1 && err.is_empty(), "{out}\n{err}");
 }

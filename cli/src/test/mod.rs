@@ -38,6 +38,7 @@ use std::time::Duration;
 use self::case::{Case, Suite};
 use self::report::{Failure, Report};
 use crate::exit::{self, Exit};
+use crate::show;
 
 /// How long a case may take before it counts as failed.
 const CASE_TIME_MAX: Duration = Duration::from_secs(10);
@@ -68,6 +69,7 @@ pub fn run(args: &TestArgs) -> Result<(), Exit> {
     match run_cases(args) {
         Ok(true) => Ok(()),
         Ok(false) => Err(Exit::Tests),
+        Err(_) if show::reader_is_gone() => Err(Exit::Success),
         Err(message) => exit::usage(&message),
     }
 }
@@ -95,8 +97,8 @@ fn run_cases(args: &TestArgs) -> Result<bool, String> {
         *(if passed { passes } else { fails }) += 1;
         match &report.failure {
             None if args.summary => {}
-            None => println!("pass  {}", case.id),
-            Some(failure) => println!("FAIL  {}: {}", case.id, one_line(&failure.why)),
+            None => say(&format!("pass  {}", case.id))?,
+            Some(failure) => say(&format!("FAIL  {}: {}", case.id, one_line(&failure.why)))?,
         }
         if let Some(file) = &mut report_file {
             let line = report.to_json(&case.id);
@@ -105,9 +107,9 @@ fn run_cases(args: &TestArgs) -> Result<bool, String> {
                 .map_err(|e| format!("cannot write the report: {e}"))?;
         }
     }
-    print_table(&tally);
+    say(&table(&tally))?;
     let passed: usize = tally.values().map(|(passes, _)| passes).sum();
-    println!("{passed} passed, {} failed", cases.len() - passed);
+    say(&format!("{passed} passed, {} failed", cases.len() - passed))?;
     Ok(passed == cases.len())
 }
 
@@ -183,15 +185,19 @@ fn one_line(text: &str) -> String {
     }
 }
 
-fn print_table(tally: &BTreeMap<String, (usize, usize)>) {
+/// A line for whoever reads along, perhaps no further than `head` does.
+fn say(line: &str) -> Result<(), String> {
+    show::write_out(&mut std::io::stdout(), |out| writeln!(out, "{line}")).map_err(|e| e.to_string())
+}
+
+fn table(tally: &BTreeMap<String, (usize, usize)>) -> String {
     let width = tally.keys().map(|name| name.chars().count()).max().unwrap_or(0).max("capability".len());
-    println!();
-    println!("{:width$}  passed  failed       %", "capability");
+    let mut text = format!("\n{:width$}  passed  failed       %\n", "capability");
     for (name, (passes, fails)) in tally {
         let percent = *passes as f64 * 100.0 / (passes + fails) as f64;
-        println!("{name:width$}  {passes:6}  {fails:6}  {percent:6.1}");
+        text.push_str(&format!("{name:width$}  {passes:6}  {fails:6}  {percent:6.1}\n"));
     }
-    println!();
+    text
 }
 
 #[cfg(test)]
