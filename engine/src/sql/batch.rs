@@ -10,6 +10,8 @@
 //! | `STRUCT(f := e)`, `MAP('k' := e)` | arguments that are `BinaryOp { op: Assignment }` |
 //! | `CAST(e AS MAP<STRING, INT>)`, `CAST(e AS type_of_mine)` | `Cast` to `DataType::Custom`; read it with [`type_name`] |
 
+use std::cell::Cell;
+
 use sqlparser::ast::{
     AccessExpr, CastKind, DataType, Expr, Ident, LambdaFunction, LambdaFunctionParameter, LambdaSyntax, ObjectName,
     OneOrManyWithParens, Query, Subscript, visit_relations,
@@ -33,8 +35,15 @@ const LAMBDA_PARAMETERS_MAX: usize = 16;
 /// Tokens the type of a CAST may have: bounds the same.
 const TYPE_TOKENS_MAX: usize = 2_000;
 
+/// Expressions that sqlparser may begin to read, for each token. It reads a word such as CASE or ARRAY as an expression's
+/// first, and if that fails as a name; in a text of many such words it would try every combination.
+const STARTS_PER_TOKEN: usize = 32;
+
 #[derive(Debug)]
-struct BatchDialect;
+struct BatchDialect {
+    /// Expressions that may still be begun.
+    starts_left: Cell<usize>,
+}
 
 impl Dialect for BatchDialect {
     fn is_identifier_start(&self, ch: char) -> bool {
@@ -119,6 +128,10 @@ impl Dialect for BatchDialect {
     }
 
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        match self.starts_left.get() {
+            0 => return Some(Err(ParserError::RecursionLimitExceeded)),
+            left => self.starts_left.set(left - 1),
+        }
         if let Some(parameters) = lambda_parameters(parser) {
             return Some(parser.parse_expr().map(|body| {
                 Expr::Lambda(LambdaFunction { params: parameters, body: Box::new(body), syntax: LambdaSyntax::Arrow })
@@ -222,11 +235,16 @@ pub fn parse_batch(text: &str) -> Result<Query> {
 pub(super) fn parse_tokens(text: &str, tokens: &[lexer::Token]) -> Result<Query> {
     let converted = tokens.iter().map(|token| convert(text, token)).collect::<Result<Vec<_>>>()?;
     let end = tokens.last().map(|t| t.position).unwrap_or(lexer::TEXT_START);
-    let mut parser = Parser::new(&BatchDialect)
+    let dialect = BatchDialect { starts_left: Cell::new((tokens.len() + 1) * STARTS_PER_TOKEN) };
+    let mut parser = Parser::new(&dialect)
         // Several of its functions guard one level of nesting; depth is bounded on the tokens already.
         .with_recursion_limit(NESTING_MAX * 8)
         .with_tokens_with_locations(converted);
-    let query = parser.parse_query().map_err(|e| readable(e, end))?;
+    let query = parser.parse_query().map_err(|e| match dialect.starts_left.get() {
+        0 => Error::limit("the query can be read in too many ways")
+            .with_hint("write names that are words of SQL, such as CASE or ARRAY, in quotes: `CASE`"),
+        _ => readable(e, end),
+    })?;
     let rest = parser.peek_token();
     if rest.token != Token::EOF {
         let position = Position { line: rest.span.start.line, column: rest.span.start.column };
@@ -326,6 +344,22 @@ fn syntax_error(position: Position, detail: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_that_may_begin_an_expression_do_not_multiply() {
+        for (open, close) in [("CASE+", ""), ("ARRAY[", "]"), ("CASE WHEN ", ""), ("INTERVAL ", ""), ("NOT CASE(", ")")]
+        {
+            for inner in ["1", "1 1", "CASE", ","] {
+                let text = format!("SELECT {}{inner}{} FROM s ORDER BY 1", open.repeat(60), close.repeat(60));
+                // It ends, whatever it says.
+                let _ = parse_batch(&text);
+            }
+        }
+        let refused = parse_batch(&format!("SELECT {}1", "CASE+".repeat(60))).unwrap_err();
+        assert_eq!(refused.message(), "the query can be read in too many ways");
+        let fine = format!("SELECT {}1{}", "CASE WHEN a THEN ".repeat(40), " END".repeat(40));
+        assert!(parse_batch(&fine).is_ok());
+    }
 
     #[test]
     fn ordinary_sql_reads_with_our_names_and_expressions() {
