@@ -75,27 +75,15 @@ fn narrow(side: &mut Expr) {
 fn function(op: ArithmeticOp, left: SqlType, right: SqlType, failed: FailedRows) -> Option<ColumnFunction> {
     let (left_operand, right_operand, result) = types(op, &left, &right)?;
     let identity = format!("{op:?} {left} {right}");
-    let compute: Box<dyn Fn(&[ArrayRef]) -> Evaluated + Send + Sync> = match (&left_operand, &right_operand, &result) {
-        (
-            SqlType::Decimal { scale: left_scale, .. },
-            SqlType::Decimal { scale: right_scale, .. },
-            SqlType::Decimal { precision, scale },
-        ) => {
-            let operation = DecimalOperation {
-                op,
-                left_scale: *left_scale,
-                right_scale: *right_scale,
-                precision: *precision,
-                scale: *scale,
-            };
-            Box::new(move |operands| operation.evaluate(operands))
-        }
-        (.., SqlType::Integer | SqlType::Bigint) if matches!(op, ArithmeticOp::Divide | ArithmeticOp::Modulo) => {
-            let ty = result.clone();
-            Box::new(move |operands| divide_integers(op, operands, &ty))
-        }
-        _ => return None,
-    };
+    let compute: Box<dyn Fn(&[ArrayRef]) -> Evaluated + Send + Sync> =
+        match (DecimalOperation::of(op, &left_operand, &right_operand, &result), &result) {
+            (Some(operation), _) => Box::new(move |operands| operation.evaluate(operands)),
+            (None, SqlType::Integer | SqlType::Bigint) if matches!(op, ArithmeticOp::Divide | ArithmeticOp::Modulo) => {
+                let ty = result.clone();
+                Box::new(move |operands| divide_integers(op, operands, &ty))
+            }
+            _ => return None,
+        };
     let (given, operands) = ([left, right], [left_operand, right_operand]);
     let returns = result.to_arrow();
     Some(ColumnFunction::new("arithmetic", identity, &result, move |args, rows| {

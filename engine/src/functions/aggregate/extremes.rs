@@ -11,7 +11,7 @@ use arrow::array::{
 };
 use arrow::datatypes::{
     ByteArrayType, DataType, Date32Type, Decimal256Type, Float64Type, Int32Type, Int64Type, Time32MillisecondType,
-    TimestampMillisecondType, i256,
+    TimestampMillisecondType,
 };
 
 use super::fold::{Fold, Folded};
@@ -42,113 +42,69 @@ struct Fixed<T, const GREATEST: bool> {
     _input: std::marker::PhantomData<T>,
 }
 
-/// Java's order of a type's values: that of their ranks.
+/// Java's order of a type's values.
 pub trait JavaOrder: ArrowPrimitiveType + Send {
-    type Rank: Ord + Copy + Send;
-    const LEAST: Self::Rank;
-    const GREATEST: Self::Rank;
-    fn rank(value: Self::Native) -> Self::Rank;
-    fn value(rank: Self::Rank) -> Self::Native;
+    fn order(a: Self::Native, b: Self::Native) -> Ordering;
+    /// Whether `a` is not less than `b`, at the cost of one branch. It may be false where `order` has to be asked.
+    fn surely_not_less(a: Self::Native, b: Self::Native) -> bool;
 }
 
 macro_rules! natural_order {
-    ($($ty:ty: $native:ty),*) => {$(
+    ($($ty:ty),*) => {$(
         impl JavaOrder for $ty {
-            type Rank = $native;
-            const LEAST: $native = <$native>::MIN;
-            const GREATEST: $native = <$native>::MAX;
             #[inline]
-            fn rank(value: $native) -> $native {
-                value
+            fn order(a: Self::Native, b: Self::Native) -> Ordering {
+                a.cmp(&b)
             }
             #[inline]
-            fn value(rank: $native) -> $native {
-                rank
+            fn surely_not_less(a: Self::Native, b: Self::Native) -> bool {
+                a >= b
             }
         }
     )*};
 }
 
-natural_order!(
-    Int32Type: i32, Int64Type: i64, Decimal256Type: i256, Date32Type: i32, Time32MillisecondType: i32,
-    TimestampMillisecondType: i64
-);
+natural_order!(Int32Type, Int64Type, Decimal256Type, Date32Type, Time32MillisecondType, TimestampMillisecondType);
 
 /// `Double.compare`: every NaN equal and greatest, -0.0 below 0.0.
 impl JavaOrder for Float64Type {
-    type Rank = i64;
-    const LEAST: i64 = i64::MIN;
-    const GREATEST: i64 = i64::MAX;
     #[inline]
-    fn rank(value: f64) -> i64 {
-        // A NaN may have any sign.
-        in_order(if value.is_nan() { f64::NAN } else { value }.to_bits() as i64)
-    }
-    #[inline]
-    fn value(rank: i64) -> f64 {
-        f64::from_bits(in_order(rank) as u64)
-    }
-}
-
-/// Of negative numbers, those with greater digits are less: their digits are turned round, and round again for the number.
-#[inline]
-fn in_order(bits: i64) -> i64 {
-    bits ^ (((bits >> 63) as u64) >> 1) as i64
-}
-
-/// The rank of a group's value. Before there is one, the rank that stands behind all others.
-struct Best<T: JavaOrder, const GREATEST: bool> {
-    rank: T::Rank,
-    present: bool,
-}
-
-impl<T: JavaOrder, const GREATEST: bool> Default for Best<T, GREATEST> {
-    fn default() -> Self {
-        Self { rank: Self::WORST, present: false }
-    }
-}
-
-impl<T: JavaOrder, const GREATEST: bool> Clone for Best<T, GREATEST> {
-    fn clone(&self) -> Self {
-        *self
-    }
-}
-
-impl<T: JavaOrder, const GREATEST: bool> Copy for Best<T, GREATEST> {}
-
-impl<T: JavaOrder, const GREATEST: bool> Best<T, GREATEST> {
-    const WORST: T::Rank = if GREATEST { T::LEAST } else { T::GREATEST };
-
-    fn of(value: Option<T::Native>) -> Self {
-        value.map_or_else(Self::default, |value| Self { rank: T::rank(value), present: true })
-    }
-
-    #[inline]
-    fn add(&mut self, value: T::Native) {
-        let (rank, best) = (T::rank(value), self.rank);
-        let stays = if GREATEST { rank <= best } else { rank >= best };
-        // Nearly always: the state is read, not written.
-        if stays && best != Self::WORST {
-            return;
+    fn order(a: f64, b: f64) -> Ordering {
+        match (a.is_nan(), b.is_nan()) {
+            (true, true) => Ordering::Equal,
+            (true, false) => Ordering::Greater,
+            (false, true) => Ordering::Less,
+            (false, false) => a.total_cmp(&b),
         }
-        self.rank = if stays { best } else { rank };
-        self.present = true;
     }
-
     #[inline]
-    fn get(&self) -> Option<T::Native> {
-        self.present.then(|| T::value(self.rank))
+    fn surely_not_less(a: f64, b: f64) -> bool {
+        (a > b) | (a.to_bits() == b.to_bits())
+    }
+}
+
+impl<T: JavaOrder, const GREATEST: bool> Fixed<T, GREATEST> {
+    const REPLACES: Ordering = if GREATEST { Ordering::Greater } else { Ordering::Less };
+
+    /// Nearly always: then the state is read, not written.
+    #[inline]
+    fn surely_stays(current: T::Native, value: T::Native) -> bool {
+        if GREATEST { T::surely_not_less(current, value) } else { T::surely_not_less(value, current) }
     }
 }
 
 impl<T: JavaOrder, const GREATEST: bool> Fold for Fixed<T, GREATEST> {
     type Input = T;
     type Output = T;
-    type State = Best<T, GREATEST>;
+    type State = Option<T::Native>;
 
     #[inline]
     fn add(&self, state: &mut Self::State, value: T::Native) -> bool {
-        state.add(value);
+        match state {
+            Some(current) if Self::surely_stays(*current, value) => {}
+            Some(current) if T::order(value, *current) != Self::REPLACES => {}
+            _ => *state = Some(value),
+        }
         true
     }
 
@@ -158,12 +114,12 @@ impl<T: JavaOrder, const GREATEST: bool> Fold for Fixed<T, GREATEST> {
 
     #[inline]
     fn result(&self, state: &Self::State) -> Option<T::Native> {
-        state.get()
+        *state
     }
 
     fn merge(&self, into: &mut Self::State, from: &Self::State) {
-        if let Some(value) = from.get() {
-            into.add(value);
+        if let Some(value) = from {
+            self.add(into, *value);
         }
     }
 
@@ -172,12 +128,12 @@ impl<T: JavaOrder, const GREATEST: bool> Fold for Fixed<T, GREATEST> {
     }
 
     fn store(&self, states: &[Self::State]) -> Vec<ArrayRef> {
-        let values: PrimitiveArray<T> = states.iter().map(Best::get).collect();
+        let values: PrimitiveArray<T> = states.iter().copied().collect();
         vec![Arc::new(values.with_data_type(self.ty.to_arrow()))]
     }
 
     fn load(&self, arrays: &[ArrayRef]) -> Vec<Self::State> {
-        arrays[0].as_primitive::<T>().iter().map(Best::of).collect()
+        arrays[0].as_primitive::<T>().iter().collect()
     }
 
     fn refusal(&self) -> String {
@@ -343,19 +299,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn doubles_rank_as_java_compares_them() {
+    fn doubles_compare_as_java_compares_them() {
         let ascending = [f64::NEG_INFINITY, -2.0, -1.0, -1e-300, -0.0, 0.0, 1e-300, 1.0, f64::INFINITY, f64::NAN];
-        assert!(ascending.windows(2).all(|pair| Float64Type::rank(pair[0]) < Float64Type::rank(pair[1])));
-        assert_eq!(Float64Type::rank(-f64::NAN), Float64Type::rank(f64::NAN));
-        for first in [f64::NEG_INFINITY, f64::INFINITY, f64::NAN, 7.0] {
-            let (mut least, mut greatest) =
-                (Best::<Float64Type, false>::default(), Best::<Float64Type, true>::default());
-            assert_eq!((least.get(), greatest.get()), (None, None));
-            least.add(first);
-            greatest.add(first);
-            assert!([least.get(), greatest.get()].iter().all(|v| v.map(f64::to_bits) == Some(first.to_bits())));
-            least.add(-7.5);
-            assert_eq!(least.get(), Some(first.min(-7.5)));
+        for (i, &a) in ascending.iter().enumerate() {
+            for (j, &b) in ascending.iter().enumerate() {
+                assert_eq!(Float64Type::order(a, b), i.cmp(&j), "{a} and {b}");
+                assert!(!Float64Type::surely_not_less(a, b) || i >= j, "{a} and {b}");
+            }
+            assert_eq!(Float64Type::order(-f64::NAN, a), Float64Type::order(f64::NAN, a));
         }
     }
 }

@@ -74,11 +74,13 @@ pub struct Args<'a> {
     pub undo: Option<(&'a [ArrayRef], &'a BooleanBuffer)>,
 }
 
+#[derive(Clone, Copy)]
 pub struct Emit<'a> {
     pub rows: EmitRows<'a>,
     pub old: bool,
 }
 
+#[derive(Clone, Copy)]
 pub enum EmitRows<'a> {
     EveryRow,
     These(&'a UInt32Array),

@@ -16,7 +16,7 @@ use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::datatypes::{DataType, Int32Type, Int64Type};
 
 use super::lists::{ListAggregate, Rule};
-use super::{Aggregator, Args, Emit, EmitRows, ResolvedAggregate, Updated, numeric};
+use super::{Aggregator, Args, Emit, ResolvedAggregate, Updated, numeric};
 use crate::error::{Error, Result};
 use crate::functions::ArgType;
 use crate::functions::values::access::struct_field;
@@ -126,13 +126,7 @@ impl Aggregator for PairSum {
             let values = [field(args.values, i)?];
             let undone = args.undo.map(|(values, rows)| Ok::<_, Error>(([field(values, i)?], rows))).transpose()?;
             let undo = undone.as_ref().map(|(values, rows)| (values.as_slice(), *rows));
-            let rows = match emit.rows {
-                EmitRows::EveryRow => EmitRows::EveryRow,
-                EmitRows::These(rows) => EmitRows::These(rows),
-                EmitRows::Nothing => EmitRows::Nothing,
-            };
-            let part =
-                sum.update(groups, &Args { values: &values, add: args.add, undo }, Emit { rows, old: emit.old })?;
+            let part = sum.update(groups, &Args { values: &values, add: args.add, undo }, emit)?;
             new.extend(part.new);
             old.extend(part.old);
             updated.errors.extend(part.errors);

@@ -62,6 +62,16 @@ pub struct DecimalOperation {
 }
 
 impl DecimalOperation {
+    /// None unless all are DECIMAL.
+    pub fn of(op: ArithmeticOp, left: &SqlType, right: &SqlType, result: &SqlType) -> Option<Self> {
+        let parts = |ty: &SqlType| match ty {
+            SqlType::Decimal { precision, scale } => Some((*precision, *scale)),
+            _ => None,
+        };
+        let ((_, left_scale), (_, right_scale), (precision, scale)) = (parts(left)?, parts(right)?, parts(result)?);
+        Some(Self { op, left_scale, right_scale, precision, scale })
+    }
+
     pub fn evaluate(&self, args: &[ArrayRef]) -> Evaluated {
         let (left, right) = (args[0].as_primitive::<Decimal256Type>(), args[1].as_primitive::<Decimal256Type>());
         // Columns carry their scale in the type; the operation goes by digits alone.

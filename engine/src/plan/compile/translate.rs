@@ -257,20 +257,10 @@ fn arithmetic(op: ArithmeticOp, left: &Expr, right: &Expr, ty: &SqlType, place: 
     };
     match ty {
         SqlType::String => Ok(binary(present(left, place)?, Operator::StringConcat, present(right, place)?)),
-        SqlType::Decimal { precision, scale } => {
+        SqlType::Decimal { .. } => {
             let (left_type, right_type) = (as_decimal(&left.ty), as_decimal(&right.ty));
-            let (SqlType::Decimal { scale: left_scale, .. }, SqlType::Decimal { scale: right_scale, .. }) =
-                (&left_type, &right_type)
-            else {
-                return Err(Error::internal(format!("{} and {} make no DECIMAL", left.ty, right.ty)));
-            };
-            let operation = DecimalOperation {
-                op,
-                left_scale: *left_scale,
-                right_scale: *right_scale,
-                precision: *precision,
-                scale: *scale,
-            };
+            let operation = DecimalOperation::of(op, &left_type, &right_type, ty)
+                .ok_or_else(|| Error::internal(format!("{} and {} make no DECIMAL", left.ty, right.ty)))?;
             let function =
                 ColumnFunction::new("decimal", format!("{operation:?}"), ty, move |args, _| operation.evaluate(args));
             Ok(function.call(vec![present_as(left, &left_type, place)?, present_as(right, &right_type, place)?]))
