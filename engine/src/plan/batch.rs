@@ -28,9 +28,10 @@ use datafusion::prelude::SessionConfig;
 use datafusion::sql::planner::{ParserOptions, SqlToRel};
 use futures::StreamExt;
 use sqlparser::ast::{
-    BinaryOperator, DuplicateTreatment, ExcludeSelectItem, Expr, FunctionArguments, GroupByExpr, Ident, JoinConstraint,
-    JoinOperator, ObjectName, ObjectNamePart, OneOrManyWithParens, Query, Select, SelectItem, SetExpr, Statement,
-    TableFactor, UnaryOperator, Visit, VisitMut, Visitor, VisitorMut, WildcardAdditionalOptions,
+    BinaryOperator, DuplicateTreatment, ExcludeSelectItem, Expr, Function, FunctionArg, FunctionArgExpr,
+    FunctionArguments, GroupByExpr, Ident, JoinConstraint, JoinOperator, ObjectName, ObjectNamePart,
+    OneOrManyWithParens, Query, Select, SelectItem, SetExpr, Statement, TableFactor, UnaryOperator, Visit, VisitMut,
+    Visitor, VisitorMut, WildcardAdditionalOptions,
 };
 use tokio::sync::Notify;
 
@@ -560,6 +561,26 @@ fn wrap(expr: &mut Expr) {
             true
         }
         Expr::Like { .. } => true,
+        Expr::Function(Function { args: FunctionArguments::List(list), .. }) => {
+            for arg in &mut list.args {
+                if let FunctionArg::Unnamed(FunctionArgExpr::Expr(arg)) = arg {
+                    wrap(arg);
+                }
+            }
+            false
+        }
+        Expr::Lambda(lambda) => {
+            wrap(&mut lambda.body);
+            false
+        }
+        Expr::Array(array) => {
+            array.elem.iter_mut().for_each(wrap);
+            false
+        }
+        Expr::CompoundFieldAccess { root, .. } => {
+            wrap(root);
+            false
+        }
         Expr::Case { operand, conditions, else_result, .. } => {
             for part in [operand, else_result].into_iter().flatten() {
                 wrap(part);
