@@ -24,7 +24,7 @@ use sqlparser::ast::{
     SelectItem, SetExpr, Value, VisitMut, VisitorMut,
 };
 
-use super::analyze::{decimal_type, resolve_type};
+use super::analyze::{decimal_type, resolve_type, unused};
 use crate::error::{Error, Result};
 use crate::functions::batch_casts::CAST_AS;
 use crate::sql::{interval_unit, takes_unit, type_name};
@@ -225,7 +225,8 @@ fn name_items(body: &mut SetExpr, columns: &BTreeSet<String>) -> Vec<(Expr, Iden
         if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_)) {
             continue;
         }
-        let name = field_name(expr).map_or_else(|| numbered(&mut next, &taken), |field| unused(&field, &taken));
+        let name = field_name(expr)
+            .map_or_else(|| numbered(&mut next, &taken), |field| unused(&field, |name| taken.contains(name)));
         taken.insert(name.clone());
         let alias = Ident::with_quote('"', name);
         named.push((expr.clone(), alias.clone()));
@@ -241,11 +242,6 @@ fn item_name(item: &SelectItem) -> Option<&Ident> {
         SelectItem::UnnamedExpr(Expr::CompoundIdentifier(parts)) => parts.last(),
         _ => None,
     }
-}
-
-fn unused(name: &str, taken: &BTreeSet<String>) -> String {
-    let candidates = std::iter::once(name.to_string()).chain((1_usize..).map(|n| format!("{name}_{n}")));
-    candidates.into_iter().find(|name| !taken.contains(name)).unwrap_or_default()
 }
 
 fn numbered(next: &mut usize, taken: &BTreeSet<String>) -> String {

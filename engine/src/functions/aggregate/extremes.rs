@@ -166,10 +166,13 @@ impl Bytes {
         if text { text_order(a, b) } else { bytes_order(a, b) }
     }
 
+    fn replaces(extreme: Extreme, text: bool, state: &Option<Vec<u8>>, value: &[u8]) -> bool {
+        state.as_ref().is_none_or(|current| extreme.replaces(Self::order(text, value, current)))
+    }
+
     fn put(extreme: Extreme, text: bool, state: &mut Option<Vec<u8>>, value: &[u8]) {
-        match state {
-            Some(current) if !extreme.replaces(Self::order(text, value, current)) => {}
-            _ => Self::set(state, value),
+        if Self::replaces(extreme, text, state, value) {
+            Self::set(state, value);
         }
     }
 
@@ -184,11 +187,7 @@ impl Bytes {
         for (&group, value) in groups.iter().zip(values) {
             let Some(value) = value else { continue };
             let value: &[u8] = value.as_ref();
-            let replaces = match self.states.get(group) {
-                Some(current) => self.extreme.replaces(Self::order(self.text, value, current)),
-                None => true,
-            };
-            if replaces {
+            if Self::replaces(self.extreme, self.text, self.states.get(group), value) {
                 self.states.change(group, |state| Self::set(state, value));
             }
         }

@@ -14,6 +14,7 @@ use super::fold::{Fold, Folded, Results};
 use super::slots::{Step, Walk, fixed_bytes, has_value, reach};
 use super::{Aggregator, Args, Emit, Updated};
 use crate::error::{Error, Result};
+use crate::functions::values::decimal::power_of_ten;
 use crate::types::SqlType;
 
 /// COUNT(x) counts values, COUNT() rows.
@@ -198,7 +199,6 @@ trait Digits: Copy + Default + PartialOrd + Send + std::ops::Neg<Output = Self> 
     fn of(value: i256) -> Self;
     fn to_i256(self) -> i256;
     fn plus(self, other: Self) -> Self;
-    fn power_of_ten(digits: u8) -> Self;
 }
 
 impl Digits for i128 {
@@ -212,9 +212,6 @@ impl Digits for i128 {
     #[inline]
     fn plus(self, other: i128) -> i128 {
         self + other
-    }
-    fn power_of_ten(digits: u8) -> i128 {
-        10_i128.pow(u32::from(digits))
     }
 }
 
@@ -231,14 +228,11 @@ impl Digits for i256 {
         // Both have at most 76 digits; an i256 has room for twice that.
         self.wrapping_add(other)
     }
-    fn power_of_ten(digits: u8) -> i256 {
-        i256::from_i128(10).wrapping_pow(u32::from(digits))
-    }
 }
 
 impl<S: Digits> DecimalSum<S> {
     fn boxed(ty: &SqlType, precision: u8, overflow_is_fatal: bool) -> Box<dyn Aggregator> {
-        let sum = DecimalSum { ty: ty.clone(), limit: S::power_of_ten(precision), overflow_is_fatal };
+        let sum = DecimalSum { ty: ty.clone(), limit: S::of(power_of_ten(u32::from(precision))), overflow_is_fatal };
         Folded::boxed(sum, ty)
     }
 

@@ -39,4 +39,5 @@ pub mod type_names;
 pub mod walk;
 
 pub use literals::decimal_type;
+pub use names::unused;
 pub use type_names::resolve_type;

@@ -240,7 +240,7 @@ fn joined_names(relations: &[Relation<'_>]) -> Vec<BTreeMap<String, String>> {
 }
 
 /// `wanted`, or `wanted_1`, `wanted_2` … if it is taken.
-pub(super) fn unused(wanted: &str, taken: impl Fn(&str) -> bool) -> String {
+pub fn unused(wanted: &str, taken: impl Fn(&str) -> bool) -> String {
     if !taken(wanted) {
         return wanted.to_string();
     }
